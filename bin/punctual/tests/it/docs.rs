@@ -1,0 +1,230 @@
+//! The documents hold together: nothing is unlisted, no link is dead, and the bytes that the book
+//! shows are the bytes that the code writes.
+
+use crate::{expect_none, files_under, read, relative, root};
+use punctual_wire::{
+    BatchWriter, CloseReason, Features, Handshake, Hello, Key, Limits, MAGIC, Op, OpResult, Piece,
+    Reply, ReplyStatus, ResultStatus, Role, TxnSequence, VERSION,
+};
+use std::path::PathBuf;
+
+#[test]
+fn every_page_of_the_book_is_in_its_summary() {
+    let docs = root().join("docs");
+    let listed = links(&read(&docs.join("SUMMARY.md")));
+    let mut offenders = Vec::new();
+    for page in files_under(&docs, "md") {
+        let name = page.strip_prefix(&docs).unwrap_or(&page).display().to_string();
+        if name != "SUMMARY.md" && !listed.contains(&name) {
+            offenders.push(name);
+        }
+    }
+    expect_none("pages missing from docs/SUMMARY.md", &offenders);
+}
+
+#[test]
+fn every_decision_is_in_the_index() {
+    let decisions = root().join("docs/decisions");
+    let listed = links(&read(&decisions.join("README.md")));
+    let mut offenders = Vec::new();
+    for page in files_under(&decisions, "md") {
+        let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name != "README.md" && !listed.contains(&name) {
+            offenders.push(name);
+        }
+    }
+    expect_none("decisions missing from docs/decisions/README.md", &offenders);
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file_and_to_a_heading_in_it() {
+    let mut offenders = Vec::new();
+    for page in pages() {
+        let folder = page.parent().expect("a page is in a folder");
+        for link in links(&read(&page)) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link.as_str(), ""));
+            let target = if file.is_empty() { page.clone() } else { folder.join(file) };
+            let known = || anchors(&read(&target)).iter().any(|heading| heading == anchor);
+            if file.starts_with('/') || !target.exists() {
+                offenders.push(format!("{}: no file for {link}", relative(&page)));
+            } else if !anchor.is_empty() && !known() {
+                offenders.push(format!("{}: no heading for {link}", relative(&page)));
+            }
+        }
+    }
+    expect_none("dead links", &offenders);
+}
+
+#[test]
+fn no_page_names_a_path_of_the_machine_it_was_written_on() {
+    let checkout = root().display().to_string();
+    let mut homes = vec!["/home/", "/root/", "/Users/", "file://"];
+    // A checkout directly below the root could share its name with something harmless.
+    if root().components().count() > 2 {
+        homes.push(&checkout);
+    }
+    let mut offenders = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        for home in homes.iter().filter(|home| text.contains(**home)) {
+            offenders.push(format!("{}: {home}", relative(&page)));
+        }
+    }
+    expect_none("paths of one machine", &offenders);
+}
+
+#[test]
+fn the_cluster_page_shows_every_example_configuration() {
+    let page = read(&root().join("docs/cluster.md"));
+    let examples = files_under(&root().join("docs/examples"), "toml");
+    let names: Vec<String> = examples.iter().map(|path| relative(path)).collect();
+    for name in ["docs/examples/one-shard.toml", "docs/examples/two-shards.toml"] {
+        assert!(names.iter().any(|found| found == name), "{name} is gone");
+    }
+    let offenders: Vec<String> = names.into_iter().filter(|name| !page.contains(name)).collect();
+    expect_none("examples that docs/cluster.md does not use", &offenders);
+}
+
+#[test]
+fn the_wire_format_page_lists_every_close_reason() {
+    let page = wire_format();
+    let mut offenders = Vec::new();
+    for reason in CloseReason::ALL {
+        let row = format!("| {} | `{}` |", reason as u8, reason.name());
+        if !page.contains(&row) {
+            offenders.push(row);
+        }
+    }
+    expect_none("rows missing from docs/wire-format.md", &offenders);
+}
+
+#[test]
+fn the_hello_of_the_wire_format_page_is_what_the_writer_makes() {
+    let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
+    let hello = Hello {
+        magic: MAGIC.into(),
+        version: VERSION.into(),
+        role: Role::Coordinator as u8,
+        reserved: 0,
+        shard: 0_u16.into(),
+        reserved2: 0_u16.into(),
+        session: 0x1122_3344_5566_7788_u64.into(),
+        cluster: 0xa1b2_c3d4_e5f6_0718_u64.into(),
+        features: Features::CHECKSUM.0.into(),
+        slots: 1024_u32.into(),
+    };
+    Handshake::write_hello(&mut out, &hello);
+    assert_eq!(hex_block(&wire_format(), "hello"), out.sealed());
+}
+
+#[test]
+fn the_dispatch_of_the_wire_format_page_is_what_the_writer_makes() {
+    let dispatch = |checksum| {
+        let mut out = BatchWriter::new(Limits::DEFAULT, 64, checksum);
+        let mut body = Vec::new();
+        Op::Add { key: Key::Word(42), delta: 1 }.write(&mut body);
+        Op::Get { key: Key::from("user:7") }.write(&mut body);
+        Piece::write(&mut out, TxnSequence::new(5, 1), false, 2, &body);
+        body.clear();
+        Op::Put { key: Key::Word(7), value: b"hello" }.write(&mut body);
+        Piece::write(&mut out, TxnSequence::new(6, 3), false, 1, &body);
+        out.seal();
+        out.sealed().to_vec()
+    };
+    assert_eq!(hex_block(&wire_format(), "dispatch"), dispatch(false));
+    assert_eq!(hex_block(&wire_format(), "checksum"), dispatch(true)[..12]);
+}
+
+#[test]
+fn the_reply_of_the_wire_format_page_is_what_the_writer_makes() {
+    let mut out = BatchWriter::new(Limits::DEFAULT, 64, false);
+    let done = ReplyStatus::Committed;
+    let mut body = Vec::new();
+    OpResult::with(ResultStatus::Ok, &1_i64.to_le_bytes()).write(&mut body);
+    OpResult::bare(ResultStatus::NotFound).write(&mut body);
+    Reply::write(&mut out, TxnSequence::new(5, 1), done, 1_000_000_007, 2, &body);
+    body.clear();
+    OpResult::bare(ResultStatus::Ok).write(&mut body);
+    Reply::write(&mut out, TxnSequence::new(6, 3), done, 1_000_000_008, 1, &body);
+    out.seal();
+    assert_eq!(hex_block(&wire_format(), "reply"), out.sealed());
+}
+
+/// The README and every page of the book.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files_under(&root().join("docs"), "md");
+    pages.push(root().join("README.md"));
+    pages
+}
+
+fn wire_format() -> String {
+    read(&root().join("docs/wire-format.md"))
+}
+
+/// The bytes of the fenced block after `<!-- hex: NAME -->`; what follows a bar is explanation.
+fn hex_block(page: &str, name: &str) -> Vec<u8> {
+    let marker = format!("<!-- hex: {name} -->");
+    let (_, tail) = page.split_once(&marker).unwrap_or_else(|| panic!("no {marker} on the page"));
+    let lines = tail.lines().skip_while(|line| !line.starts_with("```")).skip(1);
+    let block = lines.take_while(|line| !line.starts_with("```"));
+    let words = block.flat_map(|line| line.split('|').take(1).flat_map(str::split_whitespace));
+    words.map(|word| u8::from_str_radix(word, 16).expect("two hexadecimal digits")).collect()
+}
+
+/// The lines that are text: fenced blocks show links and headings that are none.
+fn text_lines(page: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        fenced ^= is_fence;
+        !fenced && !is_fence
+    })
+}
+
+/// The targets of all links and pictures, code spans excepted.
+fn links(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in text_lines(page) {
+        let line = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+        for (open, close) in [("](", ')'), ("src=\"", '"'), ("href=\"", '"')] {
+            let targets = line.split(open).skip(1).filter_map(|tail| tail.split_once(close));
+            found.extend(targets.map(|(target, _)| target.to_owned()));
+        }
+    }
+    found
+}
+
+/// The anchors of all headings, as the usual renderers make them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = text_lines(page).filter(|line| line.starts_with('#'));
+    let kept = |character: char| match character {
+        ' ' => Some('-'),
+        '-' | '_' => Some(character),
+        _ => character.is_alphanumeric().then_some(character),
+    };
+    let slug = |line: &str| -> String {
+        line.trim_start_matches('#').trim().to_lowercase().chars().filter_map(kept).collect()
+    };
+    headings.map(slug).collect()
+}
+
+#[test]
+fn the_checker_finds_links_and_headings_but_none_in_code() {
+    let page = [
+        "# One `two`: three_4",
+        "See [a](b.md#c) and [`d`](e.md), not `[f](g.md)`.",
+        "```text",
+        "# no heading",
+        "[no](link.md)",
+        "```",
+        "<img src=\"h.svg\">",
+    ]
+    .join("\n");
+    assert_eq!(links(&page), ["b.md#c", "e.md", "h.svg"]);
+    assert_eq!(anchors(&page), ["one-two-three_4"]);
+    let page = "<!-- hex: x -->\n\n```text\n0a ff | ten\n01\n```\n02";
+    assert_eq!(hex_block(page, "x"), [0x0a, 0xff, 0x01]);
+}

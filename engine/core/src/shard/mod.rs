@@ -1,0 +1,342 @@
+//! A shard: it admits pieces, runs them on its store in timestamp order and answers.
+//!
+//! Built today is the path of transactions on one shard: they are stamped on arrival and never held.
+//! So a piece is admitted and released in one go, and is run where it lies in the receive buffer.
+
+mod session;
+#[cfg(test)]
+mod tests;
+
+use crate::procedure::{ProcedureContext, Procedures, UndoLog, Verdict};
+use crate::store::Store;
+use crate::{Nanos, SessionId, ShardId};
+use punctual_wire::{
+    BatchWriter, Frame, Limits, OpReader, Piece, PieceBody, PieceReader, RefusedReason, Reply,
+    ReplyStatus, WireError, shard_of,
+};
+use session::{Seen, Sessions};
+pub use session::{SessionError, SessionIndex};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pieces that are checked together before the first of them runs. While they are checked, the cache
+/// lines of their keys are loaded, so that the misses of many keys overlap.
+const WINDOW_PIECES: usize = 16;
+
+/// What a shard must know.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Which shard it is.
+    pub id: ShardId,
+    /// How many shards there are, at least 1.
+    pub shards: u16,
+    /// Bounds of what arrives.
+    pub limits: Limits,
+    /// Sessions that are kept.
+    pub sessions_max: u32,
+    /// Slots of a session.
+    pub slots_max: u32,
+    /// How long the outcomes of a vanished coordinator are kept for its return.
+    pub session_retention: Duration,
+    /// Bytes of store after which writes are refused.
+    pub store_bytes_max: u64,
+    /// Seed of the store's hash.
+    pub seed: u64,
+}
+
+impl ShardConfig {
+    /// The defaults for one of `shards`.
+    #[must_use]
+    pub fn new(id: ShardId, shards: u16) -> Self {
+        Self {
+            id,
+            shards,
+            limits: Limits::DEFAULT,
+            sessions_max: 1024,
+            slots_max: punctual_wire::TxnSequence::SLOTS_MAX,
+            session_retention: Duration::from_mins(1),
+            store_bytes_max: 8 << 30,
+            seed: 0,
+        }
+    }
+}
+
+/// What a shard has counted since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Pieces that committed.
+    pub committed: u64,
+    /// Procedures that chose to abort.
+    pub aborted: u64,
+    /// Operations that ran.
+    pub ops: u64,
+    /// Retries answered from the outcome table.
+    pub repeated: u64,
+    /// Pieces that the coordinator had finished long ago: dropped.
+    pub stale: u64,
+    /// Pieces refused for good.
+    pub refused: u64,
+}
+
+/// A shard.
+#[derive(Debug)]
+pub struct Shard {
+    config: ShardConfig,
+    store: Store,
+    sessions: Sessions,
+    procedures: Arc<Procedures>,
+    undo: UndoLog,
+    last_released: Nanos,
+    stats: ShardStats,
+}
+
+impl Shard {
+    /// An empty shard.
+    #[must_use]
+    pub fn new(config: ShardConfig, procedures: Arc<Procedures>) -> Self {
+        Self {
+            store: Store::new(config.seed, config.store_bytes_max),
+            sessions: Sessions::new(
+                config.sessions_max,
+                config.slots_max,
+                config.session_retention,
+            ),
+            procedures,
+            undo: UndoLog::default(),
+            last_released: Nanos(i64::MIN),
+            stats: ShardStats::default(),
+            config,
+        }
+    }
+
+    /// Which shard it is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.config.id
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        self.stats
+    }
+
+    /// The store, to be looked at.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Opens or finds the session of a coordinator worker that connected.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn open_session(
+        &mut self,
+        now: Nanos,
+        id: SessionId,
+        slots: u32,
+    ) -> Result<SessionIndex, SessionError> {
+        self.sessions.open(now, id, slots)
+    }
+
+    /// Notes that a session has no link any more; its outcomes are kept for a while.
+    pub fn close_session(&mut self, now: Nanos, session: SessionIndex) {
+        self.sessions.close(now, session);
+    }
+
+    /// Takes a `Dispatch` frame and appends the replies to `out`.
+    ///
+    /// `now` must have been read after the frame was taken from its link (rule R2).
+    ///
+    /// # Errors
+    /// When a piece is malformed: it and those after it did nothing, and the link must be closed.
+    pub fn on_dispatch(
+        &mut self,
+        now: Nanos,
+        session: SessionIndex,
+        frame: &Frame<'_>,
+        out: &mut BatchWriter,
+    ) -> Result<(), WireError> {
+        let mut ahead = PieceReader::new(frame, &self.config.limits);
+        let mut pieces = ahead.clone();
+        loop {
+            let mut checked = 0;
+            let mut failure = None;
+            while checked < WINDOW_PIECES {
+                match ahead.next_piece().and_then(|piece| self.check(piece)) {
+                    Ok(true) => checked += 1,
+                    Ok(false) => break,
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            for _ in 0..checked {
+                let piece = pieces.next_piece()?.expect("the window was counted");
+                self.admit(now, session, &piece, out);
+            }
+            match failure {
+                Some(error) => return Err(error),
+                None if checked < WINDOW_PIECES => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// Reads every operation of a piece once, so that nothing malformed is ever half done, and touches
+    /// its keys. False at the end of the frame.
+    #[inline]
+    fn check(&self, piece: Option<Piece<'_>>) -> Result<bool, WireError> {
+        let Some(piece) = piece else { return Ok(false) };
+        let PieceBody::Ops { count, bytes } = piece.body else { return Ok(true) };
+        let mut ops = OpReader::new(bytes);
+        let mut touched = 0;
+        for _ in 0..count {
+            let op = ops.next_op()?;
+            op.check(&self.config.limits)?;
+            touched ^= self.store.touch(op.key());
+        }
+        std::hint::black_box(touched);
+        if ops.remaining() > 0 {
+            return Err(WireError::Trailing { what: "the last operation", bytes: ops.remaining() });
+        }
+        Ok(true)
+    }
+
+    /// Admits one piece, and runs it unless it was seen before (R8).
+    #[inline]
+    fn admit(
+        &mut self,
+        now: Nanos,
+        session: SessionIndex,
+        piece: &Piece<'_>,
+        out: &mut BatchWriter,
+    ) {
+        let sequence = piece.sequence;
+        match self.sessions.get_mut(session).seen(sequence) {
+            Seen::New => {}
+            Seen::Repeated => {
+                self.stats.repeated += 1;
+                return self.answer(session, sequence, out);
+            }
+            // Nobody waits for an answer to what is finished.
+            Seen::Stale => {
+                self.stats.stale += 1;
+                return;
+            }
+        }
+        match self.refusal(piece) {
+            Some(reason) => {
+                self.stats.refused += 1;
+                let outcome = self.sessions.get_mut(session).outcome_mut(sequence);
+                outcome.begin(sequence);
+                outcome.status = ReplyStatus::Refused(reason);
+                outcome.commit = Nanos::ZERO;
+                outcome.result_count = 0;
+            }
+            None => self.release(now, session, piece),
+        }
+        self.answer(session, sequence, out);
+    }
+
+    /// Why a piece must not run here, if so.
+    #[inline]
+    fn refusal(&self, piece: &Piece<'_>) -> Option<RefusedReason> {
+        match piece.body {
+            PieceBody::Ops { count, bytes } => {
+                if self.config.shards > 1 {
+                    let mut ops = OpReader::new(bytes);
+                    for _ in 0..count {
+                        let key = ops.next_op().ok()?.key();
+                        if shard_of(key, self.config.shards) != self.config.id.0 {
+                            return Some(RefusedReason::WrongShard);
+                        }
+                    }
+                }
+                (self.store.is_full() && writes(count, bytes)).then_some(RefusedReason::StoreFull)
+            }
+            PieceBody::Call { procedure, .. } => {
+                if self.procedures.get(procedure).is_none() {
+                    return Some(RefusedReason::UnknownProcedure);
+                }
+                self.store.is_full().then_some(RefusedReason::StoreFull)
+            }
+        }
+    }
+
+    /// Stamps and runs one piece (R1, R2 and R6 for a transaction on one shard).
+    #[inline]
+    fn release(&mut self, now: Nanos, session: SessionIndex, piece: &Piece<'_>) {
+        let commit = now.max(self.last_released.next());
+        debug_assert!(commit > self.last_released, "commits of a shard strictly increase");
+        self.last_released = commit;
+        let limits = &self.config.limits;
+        let out_len_max = limits.results_bytes_max();
+        let outcome = self.sessions.get_mut(session).outcome_mut(piece.sequence);
+        outcome.begin(piece.sequence);
+        outcome.commit = commit;
+        outcome.status = ReplyStatus::Committed;
+        match piece.body {
+            PieceBody::Ops { count, bytes } => {
+                let mut ops = OpReader::new(bytes);
+                let value_len_max = limits.value_bytes_max as usize;
+                for _ in 0..count {
+                    let Ok(op) = ops.next_op() else { unreachable!("the piece was checked") };
+                    self.store.run(op, value_len_max, out_len_max, &mut outcome.results);
+                }
+                outcome.result_count = count;
+                self.stats.ops += u64::from(count);
+            }
+            PieceBody::Call { procedure, args } => {
+                let Some(procedure) = self.procedures.get(procedure) else {
+                    unreachable!("an unknown procedure was refused")
+                };
+                self.undo.clear();
+                let mut context = ProcedureContext::new(
+                    &mut self.store,
+                    &mut self.undo,
+                    limits,
+                    &mut outcome.results,
+                    out_len_max,
+                );
+                let verdict = procedure.run(&mut context, args);
+                outcome.result_count = context.result_count();
+                if verdict == Verdict::Abort {
+                    self.undo.roll_back(&mut self.store);
+                    outcome.status = ReplyStatus::Aborted;
+                }
+            }
+        }
+        match outcome.status {
+            ReplyStatus::Aborted => self.stats.aborted += 1,
+            _ => self.stats.committed += 1,
+        }
+    }
+
+    /// Sends what the slot holds (R7).
+    #[inline]
+    fn answer(
+        &mut self,
+        session: SessionIndex,
+        sequence: punctual_wire::TxnSequence,
+        out: &mut BatchWriter,
+    ) {
+        let outcome = self.sessions.get_mut(session).outcome_mut(sequence);
+        Reply::write(
+            out,
+            sequence,
+            outcome.status,
+            outcome.commit.0,
+            outcome.result_count,
+            &outcome.results,
+        );
+    }
+}
+
+/// Whether any of the operations may change the store.
+fn writes(count: u16, bytes: &[u8]) -> bool {
+    let mut ops = OpReader::new(bytes);
+    (0..count).any(|_| ops.next_op().is_ok_and(|op| op.is_write()))
+}

@@ -1,0 +1,334 @@
+//! Submitting transactions from a program's own threads.
+
+use crate::driver::{Driver, Submitter};
+use flume::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use punctual_core::{
+    Completion, Nanos, Outcome, SubmitError, Transaction, TransactionError, UnknownReason,
+};
+use punctual_link::CoreWaker;
+use punctual_wire::{Limits, ResultStatus};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Requests that may wait for a worker; a full queue is back-pressure.
+pub(crate) const REQUESTS_MAX: usize = 4096;
+
+/// Why there is no result.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// The worker's queue is full: take some results first.
+    #[error("{REQUESTS_MAX} requests wait for the worker already; take results first")]
+    QueueFull,
+    /// The transaction is wrong.
+    #[error(transparent)]
+    Invalid(#[from] TransactionError),
+    /// The shard could not be reached before the deadline. Nothing was sent.
+    #[error("not sent before the deadline: {0}")]
+    NotSent(SubmitError),
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// The wait was limited and is over; the transaction goes on.
+    #[error("no outcome within the time given to wait")]
+    WaitTimeout,
+}
+
+/// The result of one operation, with its value copied out of the reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedResult {
+    /// How it ended.
+    pub status: ResultStatus,
+    /// The value, where there is one.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionResult {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// One result an operation; what the procedure reported, for a call.
+    pub results: Vec<OwnedResult>,
+}
+
+impl TransactionResult {
+    /// Whether it committed.
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        matches!(self.outcome, Outcome::Committed { .. })
+    }
+
+    /// The value of result `at`, where there is one.
+    #[must_use]
+    pub fn value(&self, at: usize) -> Option<&[u8]> {
+        self.results.get(at)?.value.as_deref()
+    }
+
+    /// The value of result `at` as a little-endian number, where it has eight bytes or more.
+    #[must_use]
+    pub fn number(&self, at: usize) -> Option<i64> {
+        self.value(at)?.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
+    }
+}
+
+type Answer = Result<TransactionResult, ClientError>;
+
+/// A transaction on its way to a worker.
+pub(crate) struct Request {
+    transaction: Transaction,
+    answer: Sender<Answer>,
+}
+
+/// A worker's queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Entrance {
+    pub(crate) requests: Sender<Request>,
+    pub(crate) core: Arc<CoreWaker>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
+/// Submits transactions from any thread. Clones share the workers and take turns among them.
+#[derive(Debug, Clone)]
+pub struct Client {
+    entrances: Arc<Vec<Entrance>>,
+    next: Arc<AtomicUsize>,
+    shards: u16,
+    limits: Limits,
+}
+
+impl Client {
+    pub(crate) fn new(entrances: Vec<Entrance>, shards: u16, limits: Limits) -> Self {
+        let next = Arc::new(AtomicUsize::new(0));
+        Self { entrances: Arc::new(entrances), next, shards, limits }
+    }
+
+    /// An empty transaction.
+    #[must_use]
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(self.shards, self.limits)
+    }
+
+    /// Submits a transaction and returns at once; `transaction` is left empty.
+    ///
+    /// # Errors
+    /// When the worker's queue is full or the engine has stopped; `transaction` is left as it was.
+    pub fn submit(&self, transaction: &mut Transaction) -> Result<Pending, ClientError> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let entrance = &self.entrances[turn % self.entrances.len()];
+        let (answer, pending) = flume::bounded(1);
+        let taken = std::mem::replace(transaction, self.transaction());
+        match entrance.requests.try_send(Request { transaction: taken, answer }) {
+            Ok(()) => {
+                entrance.core.wake_if_parked();
+                Ok(Pending { answer: pending })
+            }
+            Err(TrySendError::Full(request)) => {
+                *transaction = request.transaction;
+                Err(ClientError::QueueFull)
+            }
+            Err(TrySendError::Disconnected(request)) => {
+                *transaction = request.transaction;
+                Err(ClientError::Stopped)
+            }
+        }
+    }
+}
+
+/// A transaction that was submitted. Dropping it does not take the transaction back.
+#[derive(Debug)]
+pub struct Pending {
+    answer: Receiver<Answer>,
+}
+
+impl Pending {
+    /// The result, if it is there.
+    ///
+    /// # Errors
+    /// When there will be none.
+    pub fn poll(&self) -> Result<Option<TransactionResult>, ClientError> {
+        match self.answer.try_recv() {
+            Ok(answer) => answer.map(Some),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(ClientError::Stopped),
+        }
+    }
+
+    /// Waits for the result; it comes by the deadline of the configuration at the latest.
+    ///
+    /// # Errors
+    /// When there will be none.
+    pub fn wait(self) -> Result<TransactionResult, ClientError> {
+        self.answer.recv().unwrap_or(Err(ClientError::Stopped))
+    }
+
+    /// Waits for the result, but not longer than `timeout`.
+    ///
+    /// # Errors
+    /// When there will be none, or the wait is over.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<TransactionResult, ClientError> {
+        match self.answer.recv_timeout(timeout) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(ClientError::WaitTimeout),
+            Err(RecvTimeoutError::Disconnected) => Err(ClientError::Stopped),
+        }
+    }
+}
+
+impl IntoFuture for Pending {
+    type Output = Answer;
+    type IntoFuture = PendingFuture;
+
+    fn into_future(self) -> PendingFuture {
+        PendingFuture { answer: self.answer.into_recv_async() }
+    }
+}
+
+/// The future of a [`Pending`]: `client.submit(&mut transaction)?.await?`, on any executor.
+#[derive(Debug)]
+pub struct PendingFuture {
+    answer: flume::r#async::RecvFut<'static, Answer>,
+}
+
+impl Future for PendingFuture {
+    type Output = Answer;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Answer> {
+        let answer = std::pin::Pin::new(&mut self.answer).poll(context);
+        answer.map(|received| received.unwrap_or(Err(ClientError::Stopped)))
+    }
+}
+
+/// A request that a worker has not been able to submit yet.
+struct Waiting {
+    request: Request,
+    since: Nanos,
+    why: SubmitError,
+}
+
+/// The driver behind [`Client`].
+pub(crate) struct ClientDriver {
+    requests: Receiver<Request>,
+    waiting: VecDeque<Waiting>,
+    waiting_max: usize,
+    deadline: Duration,
+    answers: Vec<Option<Sender<Answer>>>,
+    free: Vec<usize>,
+    stopping: bool,
+}
+
+impl ClientDriver {
+    pub(crate) fn new(requests: Receiver<Request>, in_flight: u32, deadline: Duration) -> Self {
+        Self {
+            requests,
+            waiting: VecDeque::new(),
+            waiting_max: in_flight as usize,
+            deadline,
+            answers: Vec::new(),
+            free: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    /// Submits one request. Gives it back if it has to wait.
+    fn submit(
+        &mut self,
+        mut request: Request,
+        submitter: &mut Submitter<'_>,
+    ) -> Result<(), (Request, SubmitError)> {
+        let tag = self.free.pop().unwrap_or_else(|| {
+            self.answers.push(None);
+            self.answers.len() - 1
+        });
+        match submitter.submit(&mut request.transaction, tag as u64) {
+            Ok(_) => {
+                self.answers[tag] = Some(request.answer);
+                Ok(())
+            }
+            Err(SubmitError::Invalid(error)) => {
+                self.free.push(tag);
+                send(&request.answer, Err(error.into()));
+                Ok(())
+            }
+            Err(error) => {
+                self.free.push(tag);
+                Err((request, error))
+            }
+        }
+    }
+
+    /// Tries those again that had to wait, and ends those that waited too long. Each is looked at once.
+    fn drive_waiting(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
+        let mut work = 0;
+        for _ in 0..self.waiting.len() {
+            let Some(Waiting { request, since, why }) = self.waiting.pop_front() else { break };
+            if now.since(since) >= self.deadline {
+                send(&request.answer, Err(ClientError::NotSent(why)));
+                work += 1;
+            } else if let Err((request, why)) = self.submit(request, submitter) {
+                self.waiting.push_back(Waiting { request, since, why });
+            } else {
+                work += 1;
+            }
+        }
+        work
+    }
+}
+
+/// Whoever does not wait any more does not miss the answer.
+fn send(to: &Sender<Answer>, answer: Answer) {
+    let _ = to.try_send(answer);
+}
+
+impl Driver for ClientDriver {
+    fn drive(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
+        let mut work = self.drive_waiting(now, submitter);
+        while self.waiting.len() < self.waiting_max {
+            let Ok(request) = self.requests.try_recv() else { break };
+            work += 1;
+            if let Err((request, why)) = self.submit(request, submitter) {
+                self.waiting.push_back(Waiting { request, since: now, why });
+            }
+        }
+        work
+    }
+
+    fn complete(&mut self, _now: Nanos, completion: Completion<'_>) {
+        let tag = usize::try_from(completion.tag).expect("tags are indices");
+        self.free.push(tag);
+        let Some(answer) = self.answers[tag].take() else { return };
+        if completion.outcome == Outcome::Unknown(UnknownReason::Stopped) {
+            return send(&answer, Err(ClientError::Stopped));
+        }
+        let results = completion
+            .results
+            .map(|result| OwnedResult {
+                status: result.status,
+                value: result.value.map(<[u8]>::to_vec),
+            })
+            .collect();
+        send(&answer, Ok(TransactionResult { outcome: completion.outcome, results }));
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stopping && self.waiting.is_empty() && self.requests.is_empty()
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        self.waiting.front().map(|waiting| waiting.since + self.deadline.into())
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+    }
+}

@@ -1,0 +1,99 @@
+//! Which key of a file sets which field.
+
+use super::check::{self, BATCH, COORDINATORS, CORES, FRAME_BYTES, IN_FLIGHT, KEY_BYTES, OPS};
+use super::check::{SESSIONS, VALUE_BYTES};
+use super::section::{Document, Entry, Section};
+use super::{Address, ClusterConfig, Config, ConfigError, CoreList, ProcessConfig};
+use punctual_wire::Limits;
+
+pub(super) const ROOT: &[&str] = &["cluster", "serve", "coordinator", "placement", "runtime"];
+pub(super) const CLUSTER: &[&str] = &["name", "shards", "clock", "checksum", "limits"];
+pub(super) const LIMITS: &[&str] =
+    &["frame_bytes_max", "batch_max", "key_bytes_max", "value_bytes_max", "ops_max"];
+pub(super) const SERVE: &[&str] = &["shards", "sessions_max", "store_bytes_max"];
+pub(super) const COORDINATOR: &[&str] =
+    &["workers", "in_flight", "batch", "request_timeout", "deadline", "connect_timeout"];
+pub(super) const PLACEMENT: &[&str] = &["shards", "coordinators"];
+pub(super) const RUNTIME: &[&str] = &["backend", "idle", "overprovisioned"];
+
+type Read = Result<(), ConfigError>;
+
+/// Reads and checks a whole file.
+pub(super) fn read(text: &str, file: &str) -> Result<Config, ConfigError> {
+    let document = Document::parse(text, file)?;
+    let root = document.root(ROOT)?;
+    let cluster = read_cluster(&root.section("cluster", CLUSTER)?)?;
+    let mut process = ProcessConfig::default();
+    read_serve(&root.section("serve", SERVE)?, &mut process)?;
+    read_coordinator(
+        &root.section("coordinator", COORDINATOR)?,
+        cluster.limits.batch_max,
+        &mut process,
+    )?;
+    read_placement(&root.section("placement", PLACEMENT)?, &mut process)?;
+    read_runtime(&root.section("runtime", RUNTIME)?, &mut process)?;
+    let config = Config { cluster, process };
+    check::check(&config).map_err(|violation| document.locate(violation))?;
+    Ok(config)
+}
+
+fn read_cluster(section: &Section<'_>) -> Result<ClusterConfig, ConfigError> {
+    let mut cluster = ClusterConfig::default();
+    section.set("name", &mut cluster.name, Entry::text)?;
+    section.set("clock", &mut cluster.clock, Entry::parsed)?;
+    section.set("checksum", &mut cluster.checksum, Entry::boolean)?;
+    read_limits(&section.section("cluster.limits", LIMITS)?, &mut cluster.limits)?;
+
+    let shards = section.required("shards", "list the address of each shard")?;
+    cluster.addresses = shards.list(Entry::parsed::<Address>)?;
+    cluster.shards = u16::try_from(cluster.addresses.len())
+        .map_err(|_| shards.refuse("names more than 65535 shards"))?;
+    Ok(cluster)
+}
+
+fn read_limits(section: &Section<'_>, limits: &mut Limits) -> Read {
+    section.set("frame_bytes_max", &mut limits.frame_bytes_max, |e| e.integer(&FRAME_BYTES))?;
+    section.set("batch_max", &mut limits.batch_max, |e| e.integer(&BATCH))?;
+    section.set("key_bytes_max", &mut limits.key_bytes_max, |e| e.integer(&KEY_BYTES))?;
+    section.set("value_bytes_max", &mut limits.value_bytes_max, |e| e.integer(&VALUE_BYTES))?;
+    section.set("ops_max", &mut limits.ops_max, |e| e.integer(&OPS))
+}
+
+fn read_serve(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
+    section.set("shards", &mut process.serve, |entry| {
+        entry.list(|element| element.integer(&(0..=u16::MAX))).map(Some)
+    })?;
+    section.set("sessions_max", &mut process.sessions_max, |e| e.integer(&SESSIONS))?;
+    section.set("store_bytes_max", &mut process.store_bytes_max, Entry::bytes)
+}
+
+fn read_coordinator(section: &Section<'_>, batch_max: u16, process: &mut ProcessConfig) -> Read {
+    section.set("workers", &mut process.coordinators, |e| e.integer(&COORDINATORS))?;
+    section.set("in_flight", &mut process.in_flight, |e| e.integer(&IN_FLIGHT))?;
+    // A batch of one message is no batching at all.
+    section.set("batch", &mut process.batch, |entry| {
+        entry.word_or("off", 1, |entry| entry.integer(&(1..=batch_max)))
+    })?;
+    section.set("request_timeout", &mut process.request_timeout, Entry::duration)?;
+    section.set("deadline", &mut process.deadline, Entry::duration)?;
+    section.set("connect_timeout", &mut process.connect_timeout, Entry::duration)
+}
+
+fn read_placement(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
+    section.set("shards", &mut process.placement.shards, read_cores)?;
+    section.set("coordinators", &mut process.placement.coordinators, read_cores)
+}
+
+fn read_cores(entry: &Entry<'_>) -> Result<CoreList, ConfigError> {
+    entry.word_or("auto", CoreList::Auto, |entry| {
+        entry.list(|element| element.integer(&CORES)).map(CoreList::Cores)
+    })
+}
+
+fn read_runtime(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
+    section.set("backend", &mut process.backend, Entry::parsed)?;
+    section.set("idle", &mut process.idle, Entry::parsed)?;
+    section.set("overprovisioned", &mut process.overprovisioned, |entry| {
+        entry.word_or("auto", None, |entry| entry.boolean().map(Some))
+    })
+}

@@ -1,0 +1,334 @@
+//! What files may say, and what is said about files that are wrong.
+
+use super::read::{CLUSTER, COORDINATOR, LIMITS, PLACEMENT, ROOT, RUNTIME, SERVE};
+use super::*;
+use punctual_wire::Limits;
+use std::time::Duration;
+
+const ONE_SHARD: &str = include_str!("../../../../docs/examples/one-shard.toml");
+const TWO_SHARDS: &str = include_str!("../../../../docs/examples/two-shards.toml");
+
+/// Every key, none with its default.
+const FULL: &str = r#"
+[cluster]
+name = "full"
+shards = ["127.0.0.1:7101", "unix:/run/punctual/1.sock"]
+clock = "realtime"
+checksum = false
+[cluster.limits]
+frame_bytes_max = 2_097_152
+batch_max = 128
+key_bytes_max = 512
+value_bytes_max = 0x10000
+ops_max = 100
+[serve]
+shards = [1]
+sessions_max = 16
+store_bytes_max = "64 MiB"
+[coordinator]
+workers = 3
+in_flight = 65536
+batch = "off"
+request_timeout = "50ms"
+deadline = "1s"
+connect_timeout = "750ms"
+[placement]
+shards = [0, 1]
+coordinators = [2, 2, 3]
+[runtime]
+backend = "threads"
+idle = "park"
+overprovisioned = true
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::from_toml(text, "cluster.toml")
+}
+
+/// The error of a file whose first two lines are a good cluster of two shards.
+fn refused(rest: &str) -> String {
+    let text = format!("[cluster]\nshards = [\"127.0.0.1:7101\", \"127.0.0.1:7102\"]\n{rest}");
+    parse(&text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_key_of_a_file_reaches_its_field() {
+    let expected = Config {
+        cluster: ClusterConfig {
+            name: "full".to_owned(),
+            shards: 2,
+            addresses: vec![
+                Address::Tcp("127.0.0.1:7101".to_owned()),
+                Address::Unix("/run/punctual/1.sock".into()),
+            ],
+            clock: ClockSource::Realtime,
+            checksum: false,
+            limits: Limits {
+                frame_bytes_max: 1 << 21,
+                batch_max: 128,
+                key_bytes_max: 512,
+                value_bytes_max: 1 << 16,
+                ops_max: 100,
+            },
+        },
+        process: ProcessConfig {
+            serve: Some(vec![1]),
+            backend: Backend::Threads,
+            idle: IdleStrategy::Park,
+            overprovisioned: Some(true),
+            placement: Placement {
+                shards: CoreList::Cores(vec![0, 1]),
+                coordinators: CoreList::Cores(vec![2, 2, 3]),
+            },
+            coordinators: 3,
+            in_flight: 65_536,
+            batch: 1,
+            request_timeout: Duration::from_millis(50),
+            deadline: Duration::from_secs(1),
+            connect_timeout: Duration::from_millis(750),
+            sessions_max: 16,
+            store_bytes_max: 64 << 20,
+        },
+    };
+    assert_eq!(parse(FULL), Ok(expected));
+}
+
+#[test]
+fn the_shortest_file_gives_the_defaults() {
+    let config = parse("cluster.shards = [\"127.0.0.1:0\"]").unwrap();
+    let addresses = vec![Address::Tcp("127.0.0.1:0".to_owned())];
+    let mut expected = Config::embedded(1);
+    expected.cluster.addresses = addresses;
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_one_shard_example_is_valid() {
+    let config = Config::from_toml(ONE_SHARD, "one-shard.toml").unwrap();
+    assert_eq!(config.cluster.shards, 1);
+    assert_eq!(config.process.store_bytes_max, 1 << 30);
+}
+
+#[test]
+fn the_two_shards_example_spells_out_every_default() {
+    let config = Config::from_toml(TWO_SHARDS, "two-shards.toml").unwrap();
+    let mut expected = Config::embedded(2);
+    expected.cluster.name = "demo".to_owned();
+    expected.cluster.addresses = config.cluster.addresses.clone();
+    expected.process.serve = Some(vec![0, 1]);
+    assert_eq!(config, expected);
+
+    let document: toml::Table = TWO_SHARDS.parse().unwrap();
+    let keys = |name: &str| -> Vec<String> {
+        let table = name.split('.').fold(&document, |table, name| table[name].as_table().unwrap());
+        let mut keys: Vec<String> = table.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    };
+    let sections = [
+        ("cluster", CLUSTER),
+        ("cluster.limits", LIMITS),
+        ("serve", SERVE),
+        ("coordinator", COORDINATOR),
+        ("placement", PLACEMENT),
+        ("runtime", RUNTIME),
+    ];
+    for (name, known) in sections {
+        let mut known = known.to_vec();
+        known.sort_unstable();
+        assert_eq!(keys(name), known, "[{name}]");
+    }
+    assert_eq!(document.len(), ROOT.len());
+}
+
+#[test]
+fn unknown_keys_give_their_line_and_the_nearest_right_name() {
+    assert_eq!(
+        parse("\n[cluster]\nname = \"a\"\nshard = [\"a:1\"]\n").unwrap_err().to_string(),
+        "cluster.toml:4: unknown key \"shard\" in [cluster]; did you mean \"shards\"?"
+    );
+    assert_eq!(
+        refused("[cordinator]\nworkers = 1\n"),
+        "cluster.toml:3: unknown section \"cordinator\"; did you mean \"coordinator\"?"
+    );
+    assert_eq!(
+        refused("[cluster.limits]\nframe_max = 9\n"),
+        "cluster.toml:4: unknown key \"frame_max\" in [cluster.limits]; \
+         did you mean \"frame_bytes_max\"?"
+    );
+    assert_eq!(
+        refused("[placement]\nzebra = 1\n"),
+        "cluster.toml:4: unknown key \"zebra\" in [placement]; known here: shards, coordinators"
+    );
+}
+
+#[test]
+fn of_several_unknown_keys_the_first_in_the_file_is_reported() {
+    let error = parse("cluster.shards = [\"a:1\"]\n[serve]\nzz = 1\naa = 2\n").unwrap_err();
+    assert_eq!((error.file(), error.line()), (Some("cluster.toml"), Some(3)));
+    assert!(error.message().starts_with("unknown key \"zz\""));
+}
+
+#[test]
+fn wrong_names_list_the_right_ones() {
+    assert_eq!(
+        refused("[runtime]\nidle = \"spinn\"\n"),
+        "cluster.toml:4: idle = \"spinn\" is not one of spin, yield, backoff, park; \
+         did you mean \"spin\"?"
+    );
+    assert_eq!(
+        refused("[runtime]\nbackend = 'tokio'\n"),
+        "cluster.toml:4: backend = 'tokio' is not one of auto, glommio, threads"
+    );
+}
+
+#[test]
+fn wrong_numbers_give_their_bounds() {
+    let cases = [
+        ("in_flight = 0", "in_flight = 0 is outside 1..=65536"),
+        ("in_flight = 99_999_999_999", "in_flight = 99_999_999_999 is outside 1..=65536"),
+        ("workers = -1", "workers = -1 is outside 1..=1024"),
+        ("batch = 257", "batch = 257 is outside 1..=256"),
+        ("connect_timeout = \"2h\"", "connect_timeout = 2h is outside 1us..=1h"),
+        (
+            "deadline = \"100ms\"",
+            "deadline = 100ms is shorter than request_timeout = 200ms; \
+             nothing would ever be sent again",
+        ),
+    ];
+    for (line, message) in cases {
+        let error = refused(&format!("[coordinator]\n{line}\n"));
+        assert_eq!(error, format!("cluster.toml:4: {message}"));
+    }
+}
+
+#[test]
+fn wrong_types_say_what_to_write() {
+    let cases = [
+        ("coordinator.in_flight = \"many\"", "in_flight = \"many\" is text; write a whole number"),
+        (
+            "coordinator.batch = \"on\"",
+            "batch = \"on\" is not understood; the only word is \"off\"",
+        ),
+        (
+            "coordinator.deadline = 2",
+            "deadline = 2 is a whole number; write a number and its unit in quotes, \
+             as in \"200ms\"",
+        ),
+        (
+            "coordinator.deadline = \"2 secs\"",
+            "deadline = \"2 secs\" is not a duration; write a whole number and one of \
+             h, m, s, ms, us, ns, as in \"200ms\"",
+        ),
+        (
+            "serve.store_bytes_max = \"8 GB\"",
+            "store_bytes_max = \"8 GB\" is not a size; write a whole number and one of \
+             B, KiB, MiB, GiB, TiB, PiB, as in \"8 GiB\"",
+        ),
+        (
+            "serve.shards = 1.5",
+            "shards = 1.5 is a number with a fraction; write a list in brackets",
+        ),
+        (
+            "runtime.overprovisioned = 1",
+            "overprovisioned = 1 is a whole number; write true or false",
+        ),
+        ("placement = 3", "placement = 3 is a whole number; write a section, [placement]"),
+    ];
+    for (line, message) in cases {
+        let text = format!("cluster.shards = [\"a:1\"]\n{line}\n");
+        let error = parse(&text).unwrap_err().to_string();
+        assert_eq!(error, format!("cluster.toml:2: {message}"));
+    }
+}
+
+#[test]
+fn a_wrong_element_of_a_list_gives_its_own_line() {
+    let text = "[cluster]\nshards = [\n  \"a:1\",\n  \"b\",\n]\n";
+    assert_eq!(
+        parse(text).unwrap_err().to_string(),
+        "cluster.toml:4: shards[1] = \"b\" has no port; write host:port or unix:/path"
+    );
+    assert_eq!(
+        refused("[placement]\nshards = [0, \"x\"]\n"),
+        "cluster.toml:4: shards[1] = \"x\" is text; write a whole number"
+    );
+}
+
+#[test]
+fn contradictions_are_blamed_on_a_line_of_the_file() {
+    assert_eq!(
+        refused("[serve]\nshards = [0, 2]\n"),
+        "cluster.toml:4: shards names shard 2; the cluster has 0..=1"
+    );
+    assert_eq!(
+        refused("[serve]\nshards = [1, 1]\n"),
+        "cluster.toml:4: shards names shard 1 twice; once is enough"
+    );
+    assert_eq!(
+        refused("[cluster.limits]\nvalue_bytes_max = 1048576\n"),
+        "cluster.toml:4: frame_bytes_max = 1048576 has no room for a key of 1024 bytes, a value \
+         of 1048576 and 65536 of heads; raise it to 1115136 or lower value_bytes_max"
+    );
+    assert_eq!(
+        refused("[cluster.limits]\nbatch_max = 32\n"),
+        "cluster.toml:4: batch = 64 is outside 1..=32 (batch_max)"
+    );
+    assert_eq!(
+        parse("[cluster]\nshards = [\"a:1\", \"a:1\"]\n").unwrap_err().to_string(),
+        "cluster.toml:2: shards names a:1 twice; every shard needs an address of its own"
+    );
+}
+
+#[test]
+fn a_cluster_without_shards_is_told_to_list_them() {
+    assert_eq!(
+        parse("# nothing\n\n[cluster]\nname = \"a\"\n").unwrap_err().to_string(),
+        "cluster.toml:3: \"shards\" is missing in [cluster]; list the address of each shard"
+    );
+    assert_eq!(
+        parse("").unwrap_err().to_string(),
+        "cluster.toml: \"shards\" is missing in [cluster]; list the address of each shard"
+    );
+    assert_eq!(
+        parse("[cluster]\nshards = []\n").unwrap_err().to_string(),
+        "cluster.toml:2: a cluster needs at least one shard"
+    );
+}
+
+#[test]
+fn bad_syntax_gives_the_line_that_toml_stumbled_over() {
+    let error = parse("[cluster]\nshards = [\"a:1\"\nname = \n").unwrap_err();
+    assert!(error.message().starts_with("is not valid TOML: "), "{error}");
+    assert_eq!(parse("a = 1\na = 2\n").unwrap_err().line(), Some(2));
+}
+
+#[test]
+fn long_values_are_cut_in_messages() {
+    let error = refused(&format!("[runtime]\nidle = \"{}\"\n", "x".repeat(500)));
+    assert!(error.contains("xxx... is not one of"), "{error}");
+    assert!(error.len() < 200, "{error}");
+}
+
+#[test]
+fn files_are_read_from_disk_and_missing_ones_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cluster.toml");
+    let error = Config::load(&path).unwrap_err();
+    assert_eq!(error.line(), None);
+    assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
+    assert!(error.message().contains("cannot be read"), "{error}");
+
+    std::fs::write(&path, FULL).unwrap();
+    assert_eq!(Config::load(&path), parse(FULL));
+}
+
+#[test]
+fn settings_of_a_process_leave_the_cluster_hash_alone() {
+    let cluster = "[cluster]\nname = \"full\"\nshards = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n";
+    let plain = parse(cluster).unwrap();
+    let process = "[serve]\nshards = [1]\n[coordinator]\nbatch = 8\n[runtime]\nidle = \"park\"\n";
+    let other = parse(&format!("{cluster}{process}")).unwrap();
+    assert_ne!(plain.process, other.process);
+    assert_eq!(plain.cluster.hash(), other.cluster.hash());
+}

@@ -1,0 +1,179 @@
+//! The loop of one core: run the agents, then idle by strategy.
+
+use crate::agent::Agent;
+use crate::clock::Clock;
+use crate::config::IdleStrategy;
+use crate::counters::{Counter, CounterBlock};
+use punctual_link::Parker;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Idle turns that `backoff` spins before it yields.
+const BACKOFF_SPINS: u32 = 2_000;
+/// Idle turns that `backoff` yields before it parks.
+const BACKOFF_YIELDS: u32 = 200;
+/// The longest sleep; an agent without deadline looks round this often all the same, so that a lost wake-up would
+/// cost a moment and not the program.
+const PARK_MAX: Duration = Duration::from_millis(100);
+/// Counters are published every so many turns, and when the core idles.
+const PUBLISH_TURNS: u64 = 1024;
+
+/// How an idle core waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdlePlan {
+    pub(crate) strategy: IdleStrategy,
+    /// Never spin: there are more threads than cores.
+    pub(crate) overprovisioned: bool,
+}
+
+impl IdlePlan {
+    /// Whether the core ever sleeps, so that its peers have to wake it.
+    pub(crate) fn may_park(self) -> bool {
+        matches!(self.strategy, IdleStrategy::Backoff | IdleStrategy::Park)
+    }
+
+    fn step(self, idle_turns: u32) -> IdleStep {
+        let spins = if self.overprovisioned { 0 } else { BACKOFF_SPINS };
+        match self.strategy {
+            IdleStrategy::Spin if self.overprovisioned => IdleStep::Yield,
+            IdleStrategy::Spin => IdleStep::Spin,
+            IdleStrategy::Yield => IdleStep::Yield,
+            IdleStrategy::Park => IdleStep::Park,
+            IdleStrategy::Backoff if idle_turns < spins => IdleStep::Spin,
+            IdleStrategy::Backoff if idle_turns < spins + BACKOFF_YIELDS => IdleStep::Yield,
+            IdleStrategy::Backoff => IdleStep::Park,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IdleStep {
+    Spin,
+    Yield,
+    Park,
+}
+
+/// A core and the agents that live on it.
+pub(crate) struct CoreLoop {
+    agents: Vec<Box<dyn Agent>>,
+    clock: Clock,
+    parker: Parker,
+    idle: IdlePlan,
+    idle_turns: u32,
+    counters: Arc<CounterBlock>,
+    turns: u64,
+    idle_total: u64,
+    yields: u64,
+    parks: u64,
+}
+
+impl CoreLoop {
+    pub(crate) fn new(
+        agents: Vec<Box<dyn Agent>>,
+        clock: Clock,
+        parker: Parker,
+        idle: IdlePlan,
+        counters: Arc<CounterBlock>,
+    ) -> Self {
+        Self {
+            agents,
+            clock,
+            parker,
+            idle,
+            idle_turns: 0,
+            counters,
+            turns: 0,
+            idle_total: 0,
+            yields: 0,
+            parks: 0,
+        }
+    }
+
+    /// To be called on the core's own thread, before the first turn.
+    pub(crate) fn start(&mut self) {
+        let park = self.idle.may_park().then(|| self.parker.handle());
+        for agent in &mut self.agents {
+            agent.start(park);
+        }
+    }
+
+    /// Runs every agent once and idles if there was nothing to do. False when all have finished.
+    #[inline]
+    pub(crate) fn turn(&mut self) -> bool {
+        self.turns += 1;
+        if self.turns.is_multiple_of(PUBLISH_TURNS) {
+            self.publish();
+        }
+        let work = run(&mut self.agents, &mut self.clock);
+        if work > 0 {
+            self.idle_turns = 0;
+            return true;
+        }
+        if self.agents.iter().all(|agent| agent.is_finished()) {
+            self.publish();
+            return false;
+        }
+        self.idle_total += 1;
+        match self.idle.step(self.idle_turns) {
+            IdleStep::Spin => std::hint::spin_loop(),
+            IdleStep::Yield => {
+                self.yields += 1;
+                std::thread::yield_now();
+            }
+            IdleStep::Park => self.park(),
+        }
+        self.idle_turns = self.idle_turns.saturating_add(1);
+        true
+    }
+
+    fn park(&mut self) {
+        self.publish();
+        let now = self.clock.now();
+        let deadlines = self.agents.iter().filter_map(|agent| agent.next_deadline());
+        let timeout = deadlines.min().map_or(PARK_MAX, |due| due.since(now).min(PARK_MAX));
+        let (agents, clock) = (&mut self.agents, &mut self.clock);
+        match self.parker.park(Some(timeout), || run(agents, clock)) {
+            Ok(true) => self.parks += 1,
+            Ok(false) => {}
+            // Without a place to sleep the loop goes on; giving the slice away is the next best.
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+
+    fn publish(&mut self) {
+        self.counters.set(Counter::Turns, self.turns);
+        self.counters.set(Counter::IdleTurns, self.idle_total);
+        self.counters.set(Counter::Yields, self.yields);
+        self.counters.set(Counter::Parks, self.parks);
+        for agent in &mut self.agents {
+            agent.publish();
+        }
+    }
+}
+
+#[inline]
+fn run(agents: &mut [Box<dyn Agent>], clock: &mut Clock) -> usize {
+    let now = clock.now();
+    agents.iter_mut().map(|agent| agent.do_work(now)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overprovisioned_core_never_spins() {
+        for strategy in [IdleStrategy::Spin, IdleStrategy::Yield, IdleStrategy::Backoff] {
+            let plan = IdlePlan { strategy, overprovisioned: true };
+            assert_ne!(plan.step(0), IdleStep::Spin, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn backing_off_goes_from_spinning_over_yielding_to_parking() {
+        let plan = IdlePlan { strategy: IdleStrategy::Backoff, overprovisioned: false };
+        assert_eq!(plan.step(0), IdleStep::Spin);
+        assert_eq!(plan.step(BACKOFF_SPINS), IdleStep::Yield);
+        assert_eq!(plan.step(BACKOFF_SPINS + BACKOFF_YIELDS), IdleStep::Park);
+    }
+}

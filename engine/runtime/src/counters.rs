@@ -1,0 +1,190 @@
+//! Named counters: written by one core with plain stores, read by anybody at any time.
+
+use crossbeam::utils::CachePadded;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// What is counted. Everything counts from the start of its agent or core.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Counter {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Counter {
+            /// All counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Turns of a core's loop.
+    Turns = "turns",
+    /// Turns in which nothing was to be done.
+    IdleTurns = "idle_turns",
+    /// Times a core gave its time slice away.
+    Yields = "yields",
+    /// Times a core slept.
+    Parks = "parks",
+    /// Frames received.
+    FramesReceived = "frames_received",
+    /// Frames sent.
+    FramesSent = "frames_sent",
+    /// Messages sent, in all frames.
+    MessagesSent = "messages_sent",
+    /// Bytes received.
+    BytesReceived = "bytes_received",
+    /// Bytes sent.
+    BytesSent = "bytes_sent",
+    /// Flushes that moved less than what was there.
+    ShortSends = "short_sends",
+    /// Times a link was not read because its answers had no room.
+    BackPressure = "back_pressure",
+    /// Links that were opened.
+    LinksOpened = "links_opened",
+    /// Links that ended.
+    LinksClosed = "links_closed",
+    /// Links closed because of what arrived on them.
+    LinksMalformed = "links_malformed",
+    /// Handshakes refused, by either side.
+    HandshakesRefused = "handshakes_refused",
+    /// Transactions that committed.
+    Committed = "committed",
+    /// Transactions that their procedure aborted.
+    Aborted = "aborted",
+    /// Transactions refused.
+    Refused = "refused",
+    /// Transactions whose outcome is unknown.
+    Unknown = "unknown",
+    /// Stamped transactions that arrived after their time.
+    Late = "late",
+    /// Busy answers.
+    Busy = "busy",
+    /// Pieces sent again.
+    Retries = "retries",
+    /// Retries answered from an outcome table.
+    Repeated = "repeated",
+    /// Messages about what was finished long ago.
+    Stale = "stale",
+    /// Operations run.
+    Ops = "ops",
+    /// Keys in the store.
+    Keys = "keys",
+    /// Bytes of the store.
+    StoreBytes = "store_bytes",
+    /// Transactions in flight now.
+    InFlight = "in_flight",
+}
+
+/// The counters of one agent or core, on cache lines of their own.
+#[derive(Debug)]
+pub struct CounterBlock {
+    name: String,
+    values: CachePadded<Vec<AtomicU64>>,
+}
+
+impl CounterBlock {
+    pub(crate) fn new(name: String) -> Arc<Self> {
+        // A line of padding at both ends keeps neighbours on the heap away.
+        let values = Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Self { name, values: CachePadded::new(values) })
+    }
+
+    /// Whose counters they are: `shard0`, `worker1`, `core0`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets a counter. Only its owner does.
+    #[inline]
+    pub(crate) fn set(&self, counter: Counter, value: u64) {
+        self.values[counter as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// The latest published value.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// All counters of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    blocks: Vec<Arc<CounterBlock>>,
+}
+
+impl Counters {
+    pub(crate) fn new(blocks: Vec<Arc<CounterBlock>>) -> Self {
+        Self { blocks }
+    }
+
+    /// The blocks, in the order of their making.
+    #[must_use]
+    pub fn blocks(&self) -> &[Arc<CounterBlock>] {
+        &self.blocks
+    }
+
+    /// Sum of a counter over all whose name begins with `prefix`.
+    #[must_use]
+    pub fn sum(&self, prefix: &str, counter: Counter) -> u64 {
+        let of_prefix = self.blocks.iter().filter(|block| block.name.starts_with(prefix));
+        of_prefix.map(|block| block.get(counter)).sum()
+    }
+
+    /// Every counter that is not zero, as `shard0.committed`.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, u64> {
+        let of_block = |block: &Arc<CounterBlock>| {
+            let name = block.name.clone();
+            let block = Arc::clone(block);
+            Counter::ALL
+                .iter()
+                .map(move |counter| (format!("{name}.{}", counter.name()), block.get(*counter)))
+        };
+        self.blocks.iter().flat_map(of_block).filter(|(_, value)| *value > 0).collect()
+    }
+}
+
+/// What an agent counts about its links.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct LinkCounts {
+    pub(crate) frames_received: u64,
+    pub(crate) frames_sent: u64,
+    pub(crate) messages_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) short_sends: u64,
+    pub(crate) back_pressure: u64,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) malformed: u64,
+    pub(crate) refused: u64,
+}
+
+impl LinkCounts {
+    pub(crate) fn publish(&self, block: &CounterBlock) {
+        block.set(Counter::FramesReceived, self.frames_received);
+        block.set(Counter::FramesSent, self.frames_sent);
+        block.set(Counter::MessagesSent, self.messages_sent);
+        block.set(Counter::BytesReceived, self.bytes_received);
+        block.set(Counter::BytesSent, self.bytes_sent);
+        block.set(Counter::ShortSends, self.short_sends);
+        block.set(Counter::BackPressure, self.back_pressure);
+        block.set(Counter::LinksOpened, self.opened);
+        block.set(Counter::LinksClosed, self.closed);
+        block.set(Counter::LinksMalformed, self.malformed);
+        block.set(Counter::HandshakesRefused, self.refused);
+    }
+}

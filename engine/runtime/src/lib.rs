@@ -1,0 +1,55 @@
+//! Runs Punctual's state machines on pinned cores, and lets a program embed the engine.
+//!
+//! ```
+//! use punctual_runtime::{Config, Engine, Transport};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (engine, client) = Engine::embedded(Config::embedded(2), Transport::Ring).start()?;
+//!
+//! // Keys that belong together share a {tag}, and so a shard.
+//! let mut transfer = client.transaction();
+//! transfer.add("{bank}alice", -30).add("{bank}bob", 30).get("{bank}bob");
+//! let result = client.submit(&mut transfer)?.wait()?;
+//! assert!(result.is_committed());
+//! assert_eq!(result.number(2), Some(30));
+//!
+//! engine.stop()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An [`Engine`] is embedded (shards and coordinator workers in this process), serves shards to others, or
+//! connects to served ones. A [`Client`] submits from any thread and hands out [`Pending`] results to poll,
+//! wait for or await. Who wants no queue and no allocation on the way writes a [`Driver`] that lives on the worker's core.
+
+#![deny(unsafe_code)]
+
+mod acceptor;
+mod agent;
+mod backend;
+mod client;
+mod clock;
+pub mod config;
+mod core_loop;
+mod counters;
+mod driver;
+mod engine;
+pub mod host;
+mod placement;
+mod shard_agent;
+mod worker;
+
+pub use client::{Client, ClientError, OwnedResult, Pending, PendingFuture, TransactionResult};
+pub use clock::Clock;
+pub use config::{Config, IdleStrategy};
+pub use counters::{Counter, CounterBlock, Counters};
+pub use driver::{Driver, LinkEvent, Submitter};
+pub use engine::{Engine, EngineBuilder, EngineError, EngineInfo, Transport};
+
+pub use punctual_core::{
+    Completion, Nanos, Outcome, Procedure, ProcedureContext, Procedures, ProceduresError, ShardId,
+    SubmitError, Transaction, TransactionError, UnknownReason, Value, Verdict,
+};
+pub use punctual_wire::{
+    CloseReason, Key, Limits, Op, OpResult, RefusedReason, ResultReader, ResultStatus,
+};

@@ -1,0 +1,105 @@
+//! Which agent lives on which core.
+
+use crate::config::{CoreList, Placement};
+use crate::engine::EngineError;
+
+/// The core of each shard of the cluster and of each coordinator worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) shards: Vec<usize>,
+    pub(crate) workers: Vec<usize>,
+}
+
+/// Places agents on the allowed cores.
+///
+/// Where there are enough cores every agent has its own. Else shards share the first ones and workers the last
+/// ones, split in proportion, at least one each; on a single core all live together in one
+/// loop. The split does not depend on what else this process runs, so that a process of shards and a process of
+/// workers on the same machine stay out of each other's way by default.
+pub(crate) fn plan(
+    wanted: &Placement,
+    allowed: &[usize],
+    shards: usize,
+    workers: usize,
+) -> Result<Plan, EngineError> {
+    let (first, last) = split(allowed, shards, workers);
+    Ok(Plan {
+        shards: place("shards", &wanted.shards, allowed, first, shards)?,
+        workers: place("coordinators", &wanted.coordinators, allowed, last, workers)?,
+    })
+}
+
+/// The cores for shards and those for workers.
+fn split(allowed: &[usize], shards: usize, workers: usize) -> (&[usize], &[usize]) {
+    let cores = allowed.len();
+    if cores < 2 {
+        return (allowed, allowed);
+    }
+    let agents = (shards + workers).max(1);
+    let for_shards =
+        if cores >= agents { shards.max(1) } else { (cores * shards + agents / 2) / agents };
+    allowed.split_at(for_shards.clamp(1, cores - 1))
+}
+
+fn place(
+    who: &'static str,
+    wanted: &CoreList,
+    allowed: &[usize],
+    default: &[usize],
+    count: usize,
+) -> Result<Vec<usize>, EngineError> {
+    let cores = match wanted {
+        CoreList::Auto => default,
+        CoreList::Cores(cores) => cores,
+    };
+    if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
+        return Err(EngineError::CoreNotAllowed { who, core: *core, allowed: allowed.to_vec() });
+    }
+    if cores.is_empty() {
+        return Err(EngineError::NoCores { who });
+    }
+    Ok(cores.iter().copied().cycle().take(count).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auto(allowed: &[usize], shards: usize, workers: usize) -> Plan {
+        plan(&Placement::default(), allowed, shards, workers).unwrap()
+    }
+
+    #[test]
+    fn two_cores_are_one_for_shards_and_one_for_coordinators() {
+        for (shards, workers) in [(1, 1), (2, 1), (3, 1), (1, 4)] {
+            let plan = auto(&[0, 1], shards, workers);
+            assert!(plan.shards.iter().all(|core| *core == 0), "{plan:?}");
+            assert!(plan.workers.iter().all(|core| *core == 1), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn with_enough_cores_nobody_shares() {
+        let plan = auto(&[4, 5, 6, 7, 8], 3, 2);
+        assert_eq!(plan, Plan { shards: vec![4, 5, 6], workers: vec![7, 8] });
+    }
+
+    #[test]
+    fn a_single_core_holds_everything() {
+        assert_eq!(auto(&[3], 2, 1), Plan { shards: vec![3, 3], workers: vec![3] });
+    }
+
+    #[test]
+    fn too_few_cores_are_split_in_proportion() {
+        let plan = auto(&[0, 1, 2, 3], 6, 2);
+        assert_eq!(plan.shards, [0, 1, 2, 0, 1, 2]);
+        assert_eq!(plan.workers, [3, 3]);
+    }
+
+    #[test]
+    fn a_core_outside_the_mask_is_refused_by_name() {
+        let wanted = Placement { shards: CoreList::Cores(vec![9]), coordinators: CoreList::Auto };
+        let error = plan(&wanted, &[0, 1], 1, 1).unwrap_err().to_string();
+        assert!(error.contains("core 9") && error.contains("[0, 1]"), "{error}");
+    }
+}

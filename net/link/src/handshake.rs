@@ -1,0 +1,187 @@
+//! The handshake over a link, for both sides. It never waits: `step` does what is possible now.
+
+use crate::{Link, LinkError};
+use punctual_wire::{
+    CloseReason, Features, FrameKind, FrameReader, Handshake, Hello, Limits, MAGIC, Role, VERSION,
+    Welcome, WireError,
+};
+use thiserror::Error;
+
+/// Bytes of a frame of the handshake; a stranger cannot make us wait for more.
+const HANDSHAKE_BYTES_MAX: u32 = 256;
+
+/// Why a handshake failed.
+#[derive(Debug, Error)]
+pub enum HandshakeError {
+    /// The link ended.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The peer closed it and said why.
+    #[error("the peer refused: {0}")]
+    Refused(CloseReason),
+    /// We closed it.
+    #[error("the peer was refused: {0}")]
+    Rejected(CloseReason),
+}
+
+impl From<WireError> for HandshakeError {
+    fn from(error: WireError) -> Self {
+        Self::Link(LinkError::Wire(error))
+    }
+}
+
+/// What both sides must agree on, and who we are.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    /// Our session.
+    pub session: u64,
+    /// Hash of the cluster configuration.
+    pub cluster: u64,
+    /// What we offer.
+    pub features: Features,
+}
+
+/// The connecting side.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    hello: Hello,
+    said: bool,
+}
+
+impl ClientHandshake {
+    /// Prepares a `Hello` for a shard.
+    #[must_use]
+    pub fn new(identity: &Identity, role: Role, shard: u16, slots: u32) -> Self {
+        let hello = Hello {
+            magic: MAGIC.into(),
+            version: VERSION.into(),
+            role: role as u8,
+            reserved: 0,
+            shard: shard.into(),
+            reserved2: 0.into(),
+            session: identity.session.into(),
+            cluster: identity.cluster.into(),
+            features: identity.features.0.into(),
+            slots: slots.into(),
+        };
+        Self { hello, said: false }
+    }
+
+    /// Does what is possible now; the `Welcome` when the handshake is done.
+    ///
+    /// # Errors
+    /// When the link ended or the peer refused.
+    pub fn step(
+        &mut self,
+        link: &mut dyn Link,
+        limits: Limits,
+    ) -> Result<Option<Welcome>, HandshakeError> {
+        if !self.said {
+            Handshake::write_hello(link.outgoing(), &self.hello);
+            self.said = true;
+        }
+        link.flush()?;
+        let end = link.poll();
+        let (bytes, _) = link.parts();
+        let mut reader = FrameReader::new(bytes, first_frame(limits), false);
+        let Some(frame) = reader.next_frame()? else {
+            return end.map(|_| None).map_err(HandshakeError::from);
+        };
+        if frame.kind == FrameKind::Goodbye {
+            return Err(HandshakeError::Refused(Handshake::read_goodbye(&frame)?));
+        }
+        let welcome = Handshake::read_welcome(&frame)?;
+        let taken = reader.taken();
+        link.consume(taken);
+        if welcome.version.get() != VERSION {
+            return Err(HandshakeError::Rejected(CloseReason::Version));
+        }
+        if welcome.shard != self.hello.shard {
+            return Err(HandshakeError::Rejected(CloseReason::WrongShard));
+        }
+        let checksum = Features(welcome.features.get()).contains(Features::CHECKSUM);
+        link.outgoing().set_checksum(checksum);
+        Ok(Some(welcome))
+    }
+}
+
+/// Who connected.
+#[derive(Debug, Clone, Copy)]
+pub struct Visitor {
+    /// What it is.
+    pub role: Role,
+    /// Its session.
+    pub session: u64,
+    /// Slots it wants.
+    pub slots: u32,
+    /// What holds from now on.
+    pub features: Features,
+}
+
+/// The listening side.
+#[derive(Debug)]
+pub struct ServerHandshake;
+
+impl ServerHandshake {
+    /// Reads the `Hello` if it is there and checks that the visitor belongs here. It must then be
+    /// answered by [`accept`](Self::accept) or [`reject`](Self::reject).
+    ///
+    /// # Errors
+    /// When the link ended or the visitor does not belong here; it has been told already.
+    pub fn step(
+        link: &mut dyn Link,
+        limits: Limits,
+        identity: &Identity,
+        shard: u16,
+    ) -> Result<Option<Visitor>, HandshakeError> {
+        let end = link.poll();
+        let (bytes, _) = link.parts();
+        let mut reader = FrameReader::new(bytes, first_frame(limits), false);
+        let Some(frame) = reader.next_frame()? else {
+            return end.map(|_| None).map_err(HandshakeError::from);
+        };
+        let (hello, role) = Handshake::read_hello(&frame)?;
+        let taken = reader.taken();
+        link.consume(taken);
+        let complaint = if hello.version.get() != VERSION {
+            Some(CloseReason::Version)
+        } else if hello.cluster.get() != identity.cluster {
+            Some(CloseReason::ClusterConfig)
+        } else if hello.shard.get() != shard {
+            Some(CloseReason::WrongShard)
+        } else {
+            None
+        };
+        if let Some(reason) = complaint {
+            Self::reject(link, reason);
+            return Err(HandshakeError::Rejected(reason));
+        }
+        let features = Features(hello.features.get()).intersection(identity.features);
+        Ok(Some(Visitor { role, session: hello.session.get(), slots: hello.slots.get(), features }))
+    }
+
+    /// Welcomes a visitor.
+    pub fn accept(link: &mut dyn Link, identity: &Identity, shard: u16, features: Features) {
+        let welcome = Welcome {
+            magic: MAGIC.into(),
+            version: VERSION.into(),
+            shard: shard.into(),
+            reserved: 0.into(),
+            session: identity.session.into(),
+            features: features.0.into(),
+        };
+        Handshake::write_welcome(link.outgoing(), &welcome);
+        link.outgoing().set_checksum(features.contains(Features::CHECKSUM));
+    }
+
+    /// Tells a visitor why it cannot stay. The link is to be dropped afterwards.
+    pub fn reject(link: &mut dyn Link, reason: CloseReason) {
+        Handshake::write_goodbye(link.outgoing(), reason);
+        // Whether it still gets there does not matter.
+        let _ = link.flush();
+    }
+}
+
+fn first_frame(limits: Limits) -> Limits {
+    Limits { frame_bytes_max: HANDSHAKE_BYTES_MAX, batch_max: 1, ..limits }
+}

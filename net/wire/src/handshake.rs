@@ -1,0 +1,184 @@
+//! The handshake: who is there, does it speak this version, does it belong to this cluster.
+//!
+//! The connecting side sends one `Hello`, the listening side answers `Welcome` or `Goodbye`. Frames of
+//! the handshake never carry a checksum; afterwards the negotiated features hold in both directions.
+
+use crate::{CloseReason, Frame, FrameKind, WireError};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The first eight bytes of a `Hello` and a `Welcome`: `PUNCTUAL`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PUNCTUAL");
+
+/// The version of the wire format. Both sides must agree exactly; features are negotiated by bits.
+pub const VERSION: u16 = 1;
+
+/// What the connecting side is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// A coordinator worker: it dispatches transactions.
+    Coordinator = 1,
+    /// A bare link that only plays ping-pong.
+    Pinger = 2,
+}
+
+/// Feature bits. A side offers what it can and wants; the intersection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features(pub u64);
+
+impl Features {
+    /// Every frame after the handshake carries a CRC-32C.
+    pub const CHECKSUM: Self = Self(1);
+
+    /// Whether all bits of `other` are set.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The bits that both sides have.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// What the connecting side says first.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Hello {
+    /// [`MAGIC`].
+    pub magic: U64,
+    /// [`VERSION`].
+    pub version: U16,
+    /// A [`Role`].
+    pub role: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The shard that the peer wants to talk to.
+    pub shard: U16,
+    /// Zero.
+    pub reserved2: U16,
+    /// Names this run of the connecting process; unique for ever.
+    pub session: U64,
+    /// Hash of the cluster section of the configuration.
+    pub cluster: U64,
+    /// Offered [`Features`].
+    pub features: U64,
+    /// Transactions that this session may have in flight: slots of its outcome table.
+    pub slots: U32,
+}
+const _: () = assert!(size_of::<Hello>() == 44);
+
+/// What the listening side answers.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Welcome {
+    /// [`MAGIC`].
+    pub magic: U64,
+    /// [`VERSION`].
+    pub version: U16,
+    /// The shard that answers.
+    pub shard: U16,
+    /// Zero.
+    pub reserved: U32,
+    /// Names this run of the shard: another one than before means that its memory is gone.
+    pub session: U64,
+    /// The [`Features`] that hold from now on.
+    pub features: U64,
+}
+const _: () = assert!(size_of::<Welcome>() == 32);
+
+/// The body of a `Goodbye`.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Goodbye {
+    reason: u8,
+    reserved: [u8; 3],
+}
+const _: () = assert!(size_of::<Goodbye>() == 4);
+
+/// Reads and writes the frames of the handshake.
+#[derive(Debug)]
+pub struct Handshake;
+
+impl Handshake {
+    /// Appends a `Hello` frame.
+    pub fn write_hello(out: &mut crate::BatchWriter, hello: &Hello) {
+        write_single(out, FrameKind::Hello, hello.as_bytes());
+    }
+
+    /// Appends a `Welcome` frame.
+    pub fn write_welcome(out: &mut crate::BatchWriter, welcome: &Welcome) {
+        write_single(out, FrameKind::Welcome, welcome.as_bytes());
+    }
+
+    /// Appends a `Goodbye` frame.
+    pub fn write_goodbye(out: &mut crate::BatchWriter, reason: CloseReason) {
+        let goodbye = Goodbye { reason: reason as u8, reserved: [0; 3] };
+        write_single(out, FrameKind::Goodbye, goodbye.as_bytes());
+    }
+
+    /// Reads a `Hello`, checking the magic and the role. The version is the caller's to judge.
+    ///
+    /// # Errors
+    /// When the frame is not a well-formed `Hello`.
+    pub fn read_hello(frame: &Frame<'_>) -> Result<(Hello, Role), WireError> {
+        expect(frame, FrameKind::Hello)?;
+        let hello = Hello::read_from_bytes(frame.body)
+            .map_err(|_| WireError::Truncated { what: "hello" })?;
+        if hello.magic.get() != MAGIC {
+            return Err(WireError::Magic(hello.magic.get()));
+        }
+        let role = match hello.role {
+            1 => Role::Coordinator,
+            2 => Role::Pinger,
+            value => {
+                return Err(WireError::UnknownValue { what: "role", value: u64::from(value) });
+            }
+        };
+        Ok((hello, role))
+    }
+
+    /// Reads a `Welcome`, checking the magic.
+    ///
+    /// # Errors
+    /// When the frame is not a well-formed `Welcome`.
+    pub fn read_welcome(frame: &Frame<'_>) -> Result<Welcome, WireError> {
+        expect(frame, FrameKind::Welcome)?;
+        let welcome = Welcome::read_from_bytes(frame.body)
+            .map_err(|_| WireError::Truncated { what: "welcome" })?;
+        if welcome.magic.get() != MAGIC {
+            return Err(WireError::Magic(welcome.magic.get()));
+        }
+        Ok(welcome)
+    }
+
+    /// Reads the reason of a `Goodbye`.
+    ///
+    /// # Errors
+    /// When the frame is not a well-formed `Goodbye`.
+    pub fn read_goodbye(frame: &Frame<'_>) -> Result<CloseReason, WireError> {
+        expect(frame, FrameKind::Goodbye)?;
+        let goodbye = Goodbye::read_from_bytes(frame.body)
+            .map_err(|_| WireError::Truncated { what: "goodbye" })?;
+        CloseReason::from_code(goodbye.reason).ok_or(WireError::UnknownValue {
+            what: "close reason",
+            value: u64::from(goodbye.reason),
+        })
+    }
+}
+
+fn expect(frame: &Frame<'_>, kind: FrameKind) -> Result<(), WireError> {
+    if frame.kind != kind || frame.count != 1 {
+        return Err(WireError::UnexpectedKind(frame.kind));
+    }
+    Ok(())
+}
+
+fn write_single(out: &mut crate::BatchWriter, kind: FrameKind, bytes: &[u8]) {
+    out.seal();
+    out.message(kind, bytes.len(), |buffer| buffer.extend_from_slice(bytes));
+    out.seal();
+}

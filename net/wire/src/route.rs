@@ -1,0 +1,65 @@
+//! Which shard a key belongs to.
+
+use crate::Key;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The part of a key that decides its shard: the text between the first `{` and the next `}` if there
+/// is one, else the whole key. An empty pair of braces counts as text, as in Redis Cluster hash tags.
+#[must_use]
+pub fn routing_part(key: &[u8]) -> &[u8] {
+    let Some(open) = key.iter().position(|byte| *byte == b'{') else {
+        return key;
+    };
+    let tail = &key[open + 1..];
+    match tail.iter().position(|byte| *byte == b'}') {
+        None | Some(0) => key,
+        Some(close) => &tail[..close],
+    }
+}
+
+/// The shard of a key among `shards`, at least 1: `xxh3_64(routing part) mod shards`.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the remainder is below a u16")]
+pub fn shard_of(key: Key<'_>, shards: u16) -> u16 {
+    if shards <= 1 {
+        return 0;
+    }
+    let hash = match key {
+        Key::Word(word) => xxh3_64(routing_part(&word.to_le_bytes())),
+        Key::Bytes(bytes) => xxh3_64(routing_part(bytes)),
+    };
+    (hash % u64::from(shards)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_braces_with_text_decide_the_routing_part() {
+        let cases: [(&[u8], &[u8]); 6] = [
+            (b"plain", b"plain"),
+            (b"{user1}.name", b"user1"),
+            (b"a{b}c{d}", b"b"),
+            (b"{}x", b"{}x"),
+            (b"open{only", b"open{only"),
+            (b"a}b{c}", b"c"),
+        ];
+        for (key, part) in cases {
+            assert_eq!(routing_part(key), part, "{}", String::from_utf8_lossy(key));
+        }
+    }
+
+    #[test]
+    fn keys_with_one_tag_share_a_shard_and_words_spread_evenly() {
+        for shards in [1, 2, 7] {
+            let left = shard_of(Key::new(b"{acct}:left"), shards);
+            assert_eq!(left, shard_of(Key::new(b"{acct}:right-hand"), shards));
+        }
+        let mut counts = [0_u32; 4];
+        for word in 0..4_000_u64 {
+            counts[shard_of(Key::Word(word), 4) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+}
