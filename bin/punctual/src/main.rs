@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! The Punctual program: serve shards, run benches, look at the machine.
+//!
+//! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a second time.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod interrupt;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Sharded transactions on time: a thread-per-core engine, its benches, and a look at the machine.
+#[derive(Debug, Parser)]
+#[command(name = "punctual", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  punctual bench micro                       everything in one process, through memory
+  punctual bench micro --transport tcp       the same over loopback TCP
+  punctual serve --config cluster.toml       serve shards to other processes
+  punctual env                               what this machine offers, and what would help
+
+Set PUNCTUAL_LOG=debug (or info, warn, error) to hear more or less of what happens.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(commands::serve::ServeArgs),
+    #[command(subcommand)]
+    Bench(commands::bench::BenchCommand),
+    Env(commands::env::EnvArgs),
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("PUNCTUAL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Bench(command) => commands::bench::run(&command),
+        Command::Env(args) => commands::env::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        let code = commands::exit_code(&error);
+        eprintln_line(&format!("error: {error:#}"));
+        ExitCode::from(code)
+    })
+}
+
+/// Writes a line for people to standard error. One that nobody reads is no failure.
+pub(crate) fn eprintln_line(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

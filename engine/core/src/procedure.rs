@@ -84,18 +84,29 @@ impl<'a> ProcedureContext<'a> {
 
     /// Removes a key; whether it was there.
     pub fn delete(&mut self, key: Key<'_>) -> bool {
+        if !self.may_exist(key) {
+            return false;
+        }
         self.undo.note(self.store, key);
         self.store.delete(key)
     }
 
-    /// Adds to the first eight bytes of a value and returns the sum; `None` if the value is shorter.
+    /// Adds to the first eight bytes of a value and returns the sum; `None` if the value is shorter
+    /// or the key exceeds the cluster's limit.
     pub fn add(&mut self, key: Key<'_>, delta: i64) -> Option<i64> {
+        if !self.may_exist(key) {
+            return None;
+        }
         self.undo.note(self.store, key);
         self.store.add(key, delta)
     }
 
-    /// Appends to a value and returns its new length; `None` if it would exceed the cluster's limit.
+    /// Appends to a value and returns its new length; `None` if key or value would exceed the
+    /// cluster's limits.
     pub fn append(&mut self, key: Key<'_>, tail: &[u8]) -> Option<u64> {
+        if !self.may_exist(key) {
+            return None;
+        }
         self.undo.note(self.store, key);
         self.store.append(key, tail, self.limits.value_bytes_max as usize)
     }
@@ -113,6 +124,11 @@ impl<'a> ProcedureContext<'a> {
 
     pub(crate) fn result_count(&self) -> u16 {
         self.results
+    }
+
+    /// Whether a key is short enough to be in the store. The undo log has no form for longer ones.
+    fn may_exist(&self, key: Key<'_>) -> bool {
+        key.len() <= usize::from(self.limits.key_bytes_max)
     }
 }
 

@@ -5,12 +5,7 @@ use crate::core_loop::CoreLoop;
 use crate::engine::EngineError;
 use glommio::{LocalExecutorBuilder, Placement};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-/// A glommio executor yields to its own tasks (timers, and I/O once there is a journal) at least this often.
-const TURNS_PER_YIELD: u32 = 64;
-/// Without this, a busy agent would delay the executor's timers by a tenth of a second.
-const PREEMPT_TIMER: Duration = Duration::from_micros(100);
 /// Memory that an executor registers for disk I/O. Nothing does any yet.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 /// Memory that must be lockable for a ring.
@@ -81,24 +76,19 @@ pub(crate) fn spawn(
             let placement = core.map_or(Placement::Unbound, Placement::Fixed);
             let executor = LocalExecutorBuilder::new(placement)
                 .name(&name)
-                .io_memory(IO_MEMORY_BYTES)
-                .preempt_timer(PREEMPT_TIMER);
+                .io_memory(IO_MEMORY_BYTES);
+            // The loop is the executor's only task and has nobody to yield to. See decision 0004 for what
+            // happens to an executor that yields all the same.
             let spawned = executor.spawn(move || async move {
                 core_loop.start();
-                let mut turns = 0_u32;
-                while core_loop.turn() {
-                    turns = turns.wrapping_add(1);
-                    if turns.is_multiple_of(TURNS_PER_YIELD) {
-                        glommio::executor().yield_task_queue_now().await;
-                    }
-                }
+                while core_loop.turn() {}
             });
             CoreHandle::Glommio(spawned.map_err(|error| failed(&name, error.to_string()))?)
         }
         Backend::Threads | Backend::Auto => {
             let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
                 if let Some(id) = core
-                    && !core_affinity::set_for_current(core_affinity::CoreId { id })
+                    && !crate::host::pin_current(id)
                 {
                     tracing::warn!(core = id, "the thread could not be pinned");
                 }

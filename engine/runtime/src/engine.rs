@@ -193,6 +193,25 @@ impl Engine {
         EngineBuilder::new(config, Part::Connect)
     }
 
+    /// Where a shard is to be found, its name resolved.
+    ///
+    /// # Errors
+    /// When the configuration names no address for it, or the name cannot be resolved.
+    pub fn endpoint_of(config: &Config, shard: u16) -> Result<Endpoint, EngineError> {
+        let addresses = &config.cluster.addresses;
+        let address = addresses.get(usize::from(shard)).ok_or(EngineError::NoAddresses)?;
+        let failed = |why: String| EngineError::Resolve { address: address.clone(), why };
+        match address {
+            Address::Unix(path) => Ok(Endpoint::Unix(path.clone())),
+            Address::Tcp(text) => {
+                let mut found =
+                    text.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+                let first = found.next().ok_or_else(|| failed("no address found".to_owned()))?;
+                Ok(Endpoint::Tcp(first))
+            }
+        }
+    }
+
     /// What was decided at the start.
     #[must_use]
     pub fn info(&self) -> &EngineInfo {
@@ -470,18 +489,7 @@ impl Assembly {
     }
 
     fn endpoint_of(&self, shard: u16) -> Result<Endpoint, EngineError> {
-        let addresses = &self.config.cluster.addresses;
-        let address = addresses.get(usize::from(shard)).ok_or(EngineError::NoAddresses)?;
-        let failed = |why: String| EngineError::Resolve { address: address.clone(), why };
-        match address {
-            Address::Unix(path) => Ok(Endpoint::Unix(path.clone())),
-            Address::Tcp(text) => {
-                let mut found =
-                    text.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-                let first = found.next().ok_or_else(|| failed("no address found".to_owned()))?;
-                Ok(Endpoint::Tcp(first))
-            }
-        }
+        Engine::endpoint_of(&self.config, shard)
     }
 
     /// How one worker reaches every shard.

@@ -9,7 +9,7 @@ mod cores;
 mod jitter;
 
 pub use advice::{Advice, MEMLOCK_BYTES_MIN, advice};
-pub use cores::{allowed_cores, parse_core_list, show_core_list};
+pub use cores::{allowed_cores, parse_core_list, pin_current, show_core_list};
 pub use jitter::{Jitter, measure_jitter};
 
 use serde::Serialize;

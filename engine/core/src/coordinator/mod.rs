@@ -371,8 +371,7 @@ impl Coordinator {
         for state in [State::BackingOff, State::Waiting] {
             // What is appended again is due later than now, so this ends.
             while let Some(at) = self.slots.due(state, now) {
-                let slot = self.slots.get(at);
-                if now.since(slot.submitted_at) >= self.config.deadline {
+                if self.is_overdue(now, at) {
                     let outcome = Outcome::Unknown(UnknownReason::Deadline);
                     self.finish(at, outcome, ResultReader::default(), &mut done);
                 } else {
@@ -383,13 +382,17 @@ impl Coordinator {
         }
     }
 
+    fn is_overdue(&self, now: Nanos, at: u32) -> bool {
+        now.since(self.slots.get(at).submitted_at) >= self.config.deadline
+    }
+
     /// Sends a piece again if its link can take it, and in any case looks again later.
     fn resend(&mut self, now: Nanos, at: u32, outbox: &mut impl Outbox) {
         let sequence = self.slots.sequence(at);
         let slot = self.slots.get_mut(at);
         if let Some(out) = outbox.to_shard(slot.shard) {
             Piece::write(out, sequence, slot.is_call, slot.op_count, &slot.body);
-                self.stats.retries += 1;
+            self.stats.retries += 1;
         }
         let timeout = self.config.request_timeout.max(Duration::from_nanos(1));
         self.slots.append(at, State::Waiting, now + timeout.into());
@@ -415,8 +418,14 @@ impl Coordinator {
         let affected: Vec<u32> =
             self.slots.used().filter(|at| self.slots.get(*at).shard == shard).collect();
         for at in affected {
-            if restarted {
-                let outcome = Outcome::Unknown(UnknownReason::ShardRestarted);
+            // Sending again puts the timer off, so a link that keeps breaking would put off the
+            // deadline for ever if it were not looked at here.
+            let end = match restarted {
+                true => Some(UnknownReason::ShardRestarted),
+                false => self.is_overdue(now, at).then_some(UnknownReason::Deadline),
+            };
+            if let Some(reason) = end {
+                let outcome = Outcome::Unknown(reason);
                 self.finish(at, outcome, ResultReader::default(), &mut done);
             } else {
                 self.slots.unlink(at);

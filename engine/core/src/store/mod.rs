@@ -319,4 +319,4 @@ fn write_value(status: ResultStatus, value: &[u8], out_len_max: usize, out: &mut
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

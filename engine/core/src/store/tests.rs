@@ -1,11 +1,16 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What each operation means, said as simply as possible.
-fn run_model(model: &mut Model, op: &Op<'_>, value_len_max: usize) -> (ResultStatus, Vec<u8>) {
+pub(crate) fn run_model(
+    model: &mut Model,
+    op: &Op<'_>,
+    value_len_max: usize,
+) -> (ResultStatus, Vec<u8>) {
     let mut buffer = [0; 8];
     let key = key_bytes(op.key(), &mut buffer).to_vec();
     let found = model.get(&key).cloned();
@@ -71,11 +76,16 @@ fn key_blob() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// An operation that owns its bytes: code, key, value, expected value and delta.
 #[derive(Debug, Clone)]
-struct Step(u8, Vec<u8>, Vec<u8>, Option<Vec<u8>>, i64);
+pub(crate) struct Step(u8, Vec<u8>, Vec<u8>, Option<Vec<u8>>, i64);
 
 impl Step {
-    fn op(&self) -> Op<'_> {
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.1
+    }
+
+    pub(crate) fn op(&self) -> Op<'_> {
         let key = Key::new(&self.1);
         match self.0 {
             0 => Op::Get { key },
@@ -88,16 +98,17 @@ impl Step {
     }
 }
 
+/// Any operation (`0..6`), or only those that write without a condition (`1..5`).
+pub(crate) fn step(codes: Range<u8>) -> impl Strategy<Value = Step> {
+    (codes, key_blob(), blob(), prop::option::of(blob()), any::<i64>()).prop_map(
+        |(code, key, value, expected, delta)| Step(code, key, value, expected, delta),
+    )
+}
+
 proptest! {
     #[test]
     fn every_operation_does_what_the_model_says(
-        steps in prop::collection::vec(
-            (0..6_u8, key_blob(), blob(), prop::option::of(blob()), any::<i64>())
-                .prop_map(|(code, key, value, expected, delta)| {
-                    Step(code, key, value, expected, delta)
-                }),
-            1..300,
-        ),
+        steps in prop::collection::vec(step(0..6), 1..300),
     ) {
         let mut store = Store::new(7, u64::MAX);
         let mut model = Model::new();

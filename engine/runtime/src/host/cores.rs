@@ -11,6 +11,12 @@ pub fn allowed_cores() -> Vec<usize> {
     cores.into_iter().map(|core| core.id).collect()
 }
 
+/// Binds the calling thread to a core; whether that worked.
+#[must_use]
+pub fn pin_current(core: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
 /// Reads a list such as `0-3,8`. Parts that are no cores, such as `(null)`, are left out.
 #[must_use]
 pub fn parse_core_list(text: &str) -> Vec<usize> {

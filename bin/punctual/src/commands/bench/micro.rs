@@ -1,0 +1,292 @@
+//! `punctual bench micro`.
+
+use super::{Common, TransportArg, build, grouped, row, write_json};
+use crate::commands::UsageError;
+use crate::{eprintln_line, interrupt};
+use anyhow::Context;
+use clap::Args;
+use punctual_load::micro::MicroConfig;
+use punctual_load::summary::fmt_ns_or_dash;
+use punctual_load::{Plan, Progress, Report, Stage, Target, bench};
+use punctual_runtime::config::{Backend, Config, CoreList};
+use punctual_runtime::{EngineInfo, IdleStrategy};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Transactions of a few keys, read or incremented; checked against the store afterwards
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  punctual bench micro                                   one process, through memory
+  punctual bench micro --transport tcp --batch off       what batching is worth
+  punctual bench micro --ops 1 --in-flight 1 --idle spin one transaction at a time
+  punctual bench micro --rate 200000 --hdr out           open loop, with histogram files
+  punctual bench micro --config cluster.toml             drive shards served elsewhere
+
+The keys are loaded first and set to zero. Exit code 1 means that the sums differed or outcomes stayed unknown.")]
+pub(crate) struct MicroArgs {
+    #[command(flatten)]
+    common: Common,
+
+    /// How coordinators and shards are connected when all are in this process
+    #[arg(long, value_enum, default_value = "ring", conflicts_with = "config")]
+    transport: TransportArg,
+
+    /// Drive the shards of this cluster, served by other processes
+    #[arg(long, value_name = "FILE", conflicts_with = "shards")]
+    config: Option<PathBuf>,
+
+    /// Shards in this process
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    shards: u16,
+
+    /// Coordinator workers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    coordinators: Option<u16>,
+
+    /// Transactions in flight, for each coordinator worker
+    #[arg(long, value_name = "N")]
+    in_flight: Option<u32>,
+
+    /// Distinct keys of a transaction
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    ops: u16,
+
+    /// Share of the operations that read, 0 to 1; the others add one
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    reads: f64,
+
+    /// Keys in the store
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    keys: u64,
+
+    /// Bytes of a value, at least 8
+    #[arg(long, value_name = "BYTES", default_value_t = 8)]
+    value_size: usize,
+
+    /// Exponent of the keys' popularity (Zipf); 0 is uniform
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = skew)]
+    skew: f64,
+
+    /// Messages that share a frame and a write, or off
+    #[arg(long, value_name = "N|off", value_parser = batch)]
+    batch: Option<u16>,
+
+    /// What a core does when it finds no work: spin, yield, backoff, park
+    #[arg(long, value_name = "STRATEGY")]
+    idle: Option<IdleStrategy>,
+
+    /// What drives the pinned threads: auto, glommio, threads
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<Backend>,
+
+    /// Cores of the shards, such as 0 or 0,1
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    shard_cores: Option<Vec<usize>>,
+
+    /// Cores of the coordinator workers
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    coordinator_cores: Option<Vec<usize>>,
+
+    /// Put a checksum on every frame of a socket (default off; with --config as the file says)
+    #[arg(long, conflicts_with = "config")]
+    checksum: bool,
+
+    /// Transactions a second, at Poisson arrivals (open loop), instead of as many as possible
+    #[arg(long, value_name = "TPS", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Write .hlog and .hgrm histogram files into DIR
+    #[arg(long, value_name = "DIR")]
+    hdr: Option<PathBuf>,
+}
+
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let valid = (0.0..=1.0).contains(&share);
+    valid.then_some(share).ok_or_else(|| "a share is between 0 and 1".to_owned())
+}
+
+pub(super) fn skew(text: &str) -> Result<f64, String> {
+    let skew: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let valid = (0.0..=10.0).contains(&skew);
+    valid.then_some(skew).ok_or_else(|| "the exponent is between 0 and 10".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let valid = rate.is_finite() && rate > 0.0;
+    valid.then_some(rate).ok_or_else(|| "a rate is above 0".to_owned())
+}
+
+/// Messages of a frame; off is one.
+fn batch(text: &str) -> Result<u16, String> {
+    match text {
+        "off" => Ok(1),
+        _ => text.parse().map_err(|_| "a number of messages, or off".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &MicroArgs) -> anyhow::Result<ExitCode> {
+    let plan = plan(args)?;
+    let interrupted = interrupt::install()?;
+    let report = bench::run(&plan, &interrupted, &mut show)?;
+    std::io::stdout().write_all(summary(&report).as_bytes()).context("standard output")?;
+    if let Some(path) = &args.common.json {
+        write_json(path, &report)?;
+    }
+    let good = report.self_check == "ok" && report.unknown == 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
+    let (config, target) = config(args)?;
+    if args.value_size < 8 || args.value_size > config.cluster.limits.value_bytes_max as usize {
+        let max = config.cluster.limits.value_bytes_max;
+        let text = format!("--value-size {} is outside 8..={max}", args.value_size);
+        return Err(UsageError(text).into());
+    }
+    if u64::from(args.ops) > args.keys {
+        let text = format!("--ops {} distinct keys need as many --keys", args.ops);
+        return Err(UsageError(text).into());
+    }
+    if args.ops > config.cluster.limits.ops_max {
+        let max = config.cluster.limits.ops_max;
+        return Err(UsageError(format!("--ops {} is above the limit of {max}", args.ops)).into());
+    }
+    let micro = MicroConfig {
+        ops: args.ops,
+        reads: args.reads,
+        keys: args.keys,
+        value_size: args.value_size,
+        skew: args.skew,
+        rate: args.rate,
+        seed: args.seed,
+        burst: u32::from(config.process.batch).max(16),
+        in_flight: config.process.in_flight,
+    };
+    Ok(Plan {
+        config,
+        target,
+        micro,
+        warmup: args.common.warmup,
+        duration: args.common.duration,
+        hdr: args.hdr.clone(),
+        build: build(),
+    })
+}
+
+/// The engine's configuration: the file's or the default one, with the options on top.
+fn config(args: &MicroArgs) -> anyhow::Result<(Config, Target)> {
+    let (mut config, target) = match &args.config {
+        Some(path) => (Config::load(path)?, Target::Served),
+        None => {
+            let mut config = Config::embedded(args.shards);
+            config.cluster.checksum = args.checksum;
+            (config, Target::Embedded(args.transport.into()))
+        }
+    };
+    let process = &mut config.process;
+    process.coordinators = args.coordinators.unwrap_or(process.coordinators);
+    process.in_flight = args.in_flight.unwrap_or(process.in_flight);
+    process.batch = args.batch.unwrap_or(process.batch);
+    process.idle = args.idle.unwrap_or(process.idle);
+    process.backend = args.backend.unwrap_or(process.backend);
+    if let Some(cores) = &args.shard_cores {
+        process.placement.shards = CoreList::Cores(cores.clone());
+    }
+    if let Some(cores) = &args.coordinator_cores {
+        process.placement.coordinators = CoreList::Cores(cores.clone());
+    }
+    config.validate()?;
+    Ok((config, target))
+}
+
+/// Shows how a run goes, on standard error.
+fn show(progress: Progress) {
+    match progress {
+        Progress::Started(info) => show_start(&info),
+        Progress::Stage(Stage::Load) => eprintln_line("loading the keys"),
+        Progress::Stage(Stage::WarmUp) => eprintln_line("warming up"),
+        Progress::Stage(Stage::Measure) => eprintln_line("measuring"),
+        Progress::Stage(Stage::Verify) => eprintln_line("checking the store"),
+        Progress::Stage(Stage::Connect | Stage::Drain) => {}
+        Progress::Second { stage, elapsed, rate_tps, latency } => {
+            if rate_tps > 0.0 || elapsed > Duration::from_millis(500) {
+                let what = if stage == Stage::Measure { "" } else { "  (warm-up)" };
+                eprintln_line(&format!(
+                    "{:>5.0}s {:>12} txn/s  p50 {:>8}  p99 {:>8}{what}",
+                    elapsed.as_secs_f64(),
+                    grouped(rate_tps),
+                    fmt_ns_or_dash(latency.p50),
+                    fmt_ns_or_dash(latency.p99),
+                ));
+            }
+        }
+        Progress::LinkDown { why } => eprintln_line(&format!("warning: link lost: {why}")),
+        Progress::Interrupted => eprintln_line("interrupted: ending early (again to quit at once)"),
+    }
+}
+
+fn show_start(info: &EngineInfo) {
+    for warning in &info.warnings {
+        eprintln_line(&format!("warning: {warning}"));
+    }
+    let shards = match info.shard_cores.as_slice() {
+        [] => "served elsewhere".to_owned(),
+        cores => format!("on cores {cores:?}"),
+    };
+    eprintln_line(&format!(
+        "shards {shards}, coordinators on cores {:?}, backend {}",
+        info.worker_cores, info.backend
+    ));
+}
+
+/// The result for people.
+fn summary(report: &Report) -> String {
+    let mut text = String::new();
+    let Report { ops, reads, keys, skew, batch, in_flight, .. } = report;
+    text += &format!(
+        "micro over {}: {ops} ops ({:.0} % reads) on {keys} keys{}, {in_flight} in flight, batch {}\n",
+        report.transport,
+        reads * 100.0,
+        if *skew > 0.0 { format!(" (Zipf {skew})") } else { String::new() },
+        if *batch == 1 { "off".to_owned() } else { batch.to_string() },
+    );
+    let per_frame = report.messages_per_frame.unwrap_or(0.0);
+    text += &row("throughput", &format!("{} txn/s", grouped(report.throughput_tps)));
+    text += &row("latency", &report.latency_ns.to_string());
+    if let Some(latency) = &report.intended_latency_ns {
+        text += &row("response", &format!("{latency} (from the intended start)"));
+    }
+    if let Some(lag) = &report.lag_ns {
+        text += &row("generator lag", &lag.to_string());
+    }
+    text += &row(
+        "committed",
+        &format!(
+            "{} in {:.2} s; {} aborted, {} refused, {} unknown, {} retries",
+            report.committed,
+            report.duration_s,
+            report.aborted,
+            report.refused,
+            report.unknown,
+            report.retries,
+        ),
+    );
+    text += &row("frames", &format!("{} sent, {per_frame:.1} messages each", report.frames_sent));
+    if let Some(bytes) = report.bytes_per_key {
+        text += &row("store", &format!("{bytes:.1} bytes a key"));
+    }
+    text += &row("self-check", &report.self_check);
+    for warning in &report.warnings {
+        text += &row("warning", warning);
+    }
+    text
+}

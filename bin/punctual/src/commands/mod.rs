@@ -1,0 +1,39 @@
+//! The subcommands.
+
+pub(crate) mod bench;
+pub(crate) mod env;
+pub(crate) mod serve;
+
+use punctual_load::BenchError;
+use punctual_load::pingpong::PingPongError;
+use punctual_runtime::EngineError;
+use punctual_runtime::config::ConfigError;
+
+/// The work failed.
+const FAILED: u8 = 1;
+/// The program was called or configured wrongly.
+const USAGE: u8 = 2;
+
+/// A mistake of the user, said in one line.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// The exit code of an error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let usage = error.chain().any(|cause| {
+        cause.is::<UsageError>()
+            || cause.is::<ConfigError>()
+            || cause.downcast_ref::<EngineError>().is_some_and(EngineError::is_usage)
+            || cause.downcast_ref::<BenchError>().is_some_and(BenchError::is_usage)
+            || cause.downcast_ref::<PingPongError>().is_some_and(PingPongError::is_usage)
+    });
+    if usage { USAGE } else { FAILED }
+}

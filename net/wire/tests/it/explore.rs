@@ -1,0 +1,122 @@
+//! What arbitrary bytes may do to the readers of everything that a peer can send: be refused, no more.
+//! A reader that panics, reads too far or lets through what it promises to refuse fails here.
+//!
+//! Shared by a property test beside it and by the fuzz target in `fuzz/`.
+
+use punctual_wire::{
+    FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Limits, OpReader, PieceBody,
+    PieceReader, ReplyReader, ResultReader, shard_of,
+};
+
+/// Small enough that a few random bytes exceed them.
+const SMALL: Limits = Limits {
+    frame_bytes_max: 4_096,
+    batch_max: 8,
+    key_bytes_max: 64,
+    value_bytes_max: 256,
+    ops_max: 8,
+};
+
+/// Feeds the bytes to every reader.
+pub(crate) fn explore(bytes: &[u8]) {
+    for limits in [SMALL, Limits::DEFAULT] {
+        frames(bytes, &limits, false);
+        frames(bytes, &limits, true);
+    }
+    // Directly as bodies too: hardly any random bytes get past a frame's header.
+    for kind in (0..=u8::MAX).filter_map(FrameKind::from_code) {
+        for count in [1, 3, u16::MAX] {
+            messages(&Frame { kind, count, body: bytes }, &SMALL);
+        }
+    }
+    ops(bytes, &SMALL);
+    results(bytes);
+}
+
+fn frames(bytes: &[u8], limits: &Limits, checksum: bool) {
+    let mut reader = FrameReader::new(bytes, *limits, checksum);
+    loop {
+        let before = reader.taken();
+        let Ok(next) = reader.next_frame() else { break };
+        let Some(frame) = next else {
+            // Nobody makes us buffer more than one frame.
+            assert!(bytes.len() - before < limits.frame_bytes_max as usize);
+            assert_eq!(reader.taken(), before);
+            break;
+        };
+        let len = FRAME_HEADER_BYTES + frame.body.len();
+        assert_eq!(reader.taken(), before + len);
+        assert!(len <= limits.frame_bytes_max as usize);
+        assert!((1..=limits.batch_max).contains(&frame.count));
+        messages(&frame, limits);
+    }
+}
+
+fn messages(frame: &Frame<'_>, limits: &Limits) {
+    assert!(Handshake::read_hello(frame).is_err() || frame.kind == FrameKind::Hello);
+    assert!(Handshake::read_welcome(frame).is_err() || frame.kind == FrameKind::Welcome);
+    assert!(Handshake::read_goodbye(frame).is_err() || frame.kind == FrameKind::Goodbye);
+    match frame.kind {
+        FrameKind::Dispatch => pieces(frame, limits),
+        FrameKind::Reply => replies(frame),
+        _ => {}
+    }
+}
+
+fn pieces(frame: &Frame<'_>, limits: &Limits) {
+    let mut reader = PieceReader::new(frame, limits);
+    let mut left = frame.count;
+    while let Ok(Some(piece)) = reader.next_piece() {
+        left = left.checked_sub(1).expect("no more pieces than announced");
+        assert_eq!(piece.ops().is_some(), matches!(piece.body, PieceBody::Ops { .. }));
+        match piece.body {
+            PieceBody::Ops { count, bytes } => {
+                assert!((1..=limits.ops_max).contains(&count));
+                ops(bytes, limits);
+            }
+            PieceBody::Call { args, .. } => {
+                assert!(args.len() <= limits.value_bytes_max as usize);
+            }
+        }
+    }
+}
+
+fn ops(bytes: &[u8], limits: &Limits) {
+    let mut reader = OpReader::new(bytes);
+    let mut again = Vec::new();
+    let mut taken = 0;
+    while let Ok(op) = reader.next_op() {
+        taken = bytes.len() - reader.remaining();
+        op.write(&mut again);
+        let key_fits = op.key().len() <= usize::from(limits.key_bytes_max);
+        assert!(key_fits || op.check(limits).is_err(), "a key over the limit passed");
+        assert!(shard_of(op.key(), 7) < 7);
+    }
+    // There is one way to write each operation, so nothing else can have been read.
+    assert_eq!(again, bytes[..taken]);
+}
+
+fn replies(frame: &Frame<'_>) {
+    let mut reader = ReplyReader::new(frame);
+    let mut left = frame.count;
+    while let Ok(Some(reply)) = reader.next_reply() {
+        left = left.checked_sub(1).expect("no more replies than announced");
+        results(reply.results.rest());
+    }
+}
+
+fn results(bytes: &[u8]) {
+    let mut reader = ResultReader::new(bytes);
+    let mut again = Vec::new();
+    let mut count = 0;
+    while let Ok(Some(result)) = reader.next_result() {
+        again.clear();
+        result.write(&mut again);
+        assert_eq!(ResultReader::new(&again).next_result(), Ok(Some(result)));
+        let has_word = result.value.is_some_and(|value| value.len() >= 8);
+        assert_eq!(result.number().is_some(), has_word);
+        count += 1;
+    }
+    // As an iterator it stops where the reader finds a mistake.
+    assert_eq!(ResultReader::new(bytes).count(), count);
+}

@@ -1,0 +1,51 @@
+//! Bytes that no writer made: they are refused or wait for more, whatever they are.
+
+use crate::explore::explore;
+use crate::samples::{Talk, talk, whole_frames};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_flipped_bit_under_a_checksum_never_changes_what_is_read(
+        talk in talk(),
+        bit in any::<Index>(),
+    ) {
+        let talk = Talk { checksum: true, ..talk };
+        let writer = talk.written();
+        let (all, _) = whole_frames(writer.sealed(), true).expect("valid frames");
+        let mut stream = writer.sealed().to_vec();
+        let bit = bit.index(stream.len() * 8);
+        stream[bit / 8] ^= 1 << (bit % 8);
+        // A longer length makes the reader wait; all else is an error.
+        if let Ok((frames, _)) = whole_frames(&stream, true) {
+            prop_assert!(frames.len() < all.len(), "bit {} went unnoticed", bit);
+            prop_assert_eq!(&frames[..], &all[..frames.len()]);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_get_no_reader_to_panic(bytes in vec(any::<u8>(), 0..600)) {
+        explore(&bytes);
+    }
+
+    #[test]
+    fn valid_frames_with_a_few_wrong_bytes_get_no_reader_to_panic(
+        talk in talk(),
+        wrong in vec((any::<Index>(), any::<u8>()), 1..8),
+    ) {
+        // Without a checksum, so that the mistakes reach what is inside.
+        let writer = Talk { checksum: false, ..talk }.written();
+        let mut stream = writer.sealed().to_vec();
+        for (place, byte) in wrong {
+            let place = place.index(stream.len());
+            stream[place] = byte;
+        }
+        explore(&stream);
+        // The first message alone: explored as a body it is read from its head on.
+        explore(&stream[punctual_wire::FRAME_HEADER_BYTES..]);
+    }
+}

@@ -1,0 +1,556 @@
+//! `bench micro`: an engine, a workload on every coordinator worker, and the check of the store afterwards.
+
+use crate::environment::{self, Build};
+use crate::hgrm::{HdrFileError, HdrFiles};
+use crate::histogram::{Recorder, new_histogram};
+use crate::micro::{MicroConfig, MicroDriver, MicroEvent, MicroTotals, Phase, PhaseCell};
+use crate::report::{Report, SCHEMA, open_loop_valid};
+use crate::summary::LatencySummary;
+use hdrhistogram::Histogram;
+use punctual_runtime::config::Config;
+use punctual_runtime::{Counter, Counters, Engine, EngineError, EngineInfo, Transport};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Events that may wait for the bench.
+const EVENTS_MAX: usize = 4096;
+/// How often the bench looks whether it was interrupted.
+const LOOK: Duration = Duration::from_millis(50);
+/// The longest time that loading or verifying may take before the bench gives up.
+const BULK_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Where the shards are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// In this process.
+    Embedded(Transport),
+    /// Served elsewhere, at the addresses of the configuration.
+    Served,
+}
+
+/// A bench to be run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The engine's configuration.
+    pub config: Config,
+    /// Where the shards are.
+    pub target: Target,
+    /// The workload.
+    pub micro: MicroConfig,
+    /// How long to run before measuring.
+    pub warmup: Duration,
+    /// How long to measure.
+    pub duration: Duration,
+    /// Where histogram files go.
+    pub hdr: Option<PathBuf>,
+    /// The program that runs it.
+    pub build: Build,
+}
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// The engine cannot start or died.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Shards that could not be reached in time.
+    #[error("not connected within {within:?}: {}", .why.join("; "))]
+    NotConnected {
+        /// The limit.
+        within: Duration,
+        /// What stood against it, shard by shard.
+        why: Vec<String>,
+    },
+    /// The workload cannot run on this cluster.
+    #[error("the workload failed: {0}")]
+    Workload(String),
+    /// A stage that took too long.
+    #[error("{0:?} did not end in time; lost links: {1}")]
+    StageTimeout(Stage, String),
+    /// Histogram files that cannot be written.
+    #[error(transparent)]
+    HdrFile(#[from] HdrFileError),
+    /// The run was interrupted before it had measured anything.
+    #[error("interrupted before anything was measured")]
+    Interrupted,
+}
+
+impl BenchError {
+    /// Whether the user can mend it by calling the program otherwise.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_usage(),
+            Self::NotConnected { .. } | Self::HdrFile(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Reaching the shards.
+    Connect,
+    /// Putting the keys.
+    Load,
+    /// Running without recording.
+    WarmUp,
+    /// Recording.
+    Measure,
+    /// Waiting for what is in flight.
+    Drain,
+    /// Comparing the store with what was committed.
+    Verify,
+}
+
+/// How a run goes.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The engine runs.
+    Started(EngineInfo),
+    /// The next stage begins.
+    Stage(Stage),
+    /// About a second has passed.
+    Second {
+        /// Which stage.
+        stage: Stage,
+        /// Since the stage began.
+        elapsed: Duration,
+        /// Transactions committed a second.
+        rate_tps: f64,
+        /// Latency of this second.
+        latency: LatencySummary,
+    },
+    /// A link was lost or could not be brought up.
+    LinkDown {
+        /// Which shard and why.
+        why: String,
+    },
+    /// The user has interrupted the run.
+    Interrupted,
+}
+
+/// Runs a bench. A message on `interrupt` ends it early; it still reports what it has.
+///
+/// # Errors
+/// When there is nothing to report; see [`BenchError`].
+pub fn run(
+    plan: &Plan,
+    interrupt: &flume::Receiver<()>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, BenchError> {
+    let hdr = plan.hdr.as_deref().map(HdrFiles::create).transpose()?;
+    let config = plan.config.clone();
+    let builder = match plan.target {
+        Target::Embedded(transport) => Engine::embedded(config, transport),
+        Target::Served => Engine::connect(config),
+    };
+    let (sender, events) = flume::bounded(EVENTS_MAX);
+    let phase = PhaseCell::default();
+    let workers = plan.config.process.coordinators;
+    let drivers = (0..workers)
+        .map(|index| {
+            let place = (u64::from(index), u64::from(workers));
+            let shards = plan.config.cluster.shards;
+            MicroDriver::new(&plan.micro, shards, place, phase.clone(), sender.clone())
+        })
+        .collect();
+    drop(sender);
+    let engine = builder.start_with(drivers)?;
+    progress(Progress::Started(engine.info().clone()));
+    let mut run = Run {
+        plan,
+        phase,
+        events,
+        interrupt,
+        progress,
+        workers: usize::from(workers),
+        interrupted: false,
+        down: BTreeMap::new(),
+        second: Second::new(),
+        hdr,
+        measure_began: Instant::now(),
+    };
+    let outcome = run.stages(&engine);
+    run.phase.set(Phase::Done);
+    let hdr = run.hdr.take();
+    let info = engine.info().clone();
+    let counters = engine.counters().clone();
+    let stopped = engine.stop();
+    let measured = outcome?;
+    stopped?;
+    if let Some(hdr) = hdr {
+        measured.write_totals(hdr, plan)?;
+    }
+    Ok(measured.report(plan, &info, &counters))
+}
+
+/// What was counted on the links up to some moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    frames: u64,
+    messages: u64,
+}
+
+impl Traffic {
+    fn read(counters: &Counters) -> Self {
+        let sum = |counter| counters.sum("worker", counter) + counters.sum("shard", counter);
+        Self { frames: sum(Counter::FramesSent), messages: sum(Counter::MessagesSent) }
+    }
+}
+
+/// What one second brought, from all workers.
+struct Second {
+    began: Instant,
+    reports: usize,
+    committed: u64,
+    latency: Histogram<u64>,
+}
+
+impl Second {
+    fn new() -> Self {
+        Self { began: Instant::now(), reports: 0, committed: 0, latency: new_histogram() }
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    plan: &'a Plan,
+    phase: PhaseCell,
+    events: flume::Receiver<MicroEvent>,
+    interrupt: &'a flume::Receiver<()>,
+    progress: &'a mut dyn FnMut(Progress),
+    workers: usize,
+    interrupted: bool,
+    /// Shards that are out of reach, since when and why.
+    down: BTreeMap<u16, (Instant, String)>,
+    second: Second,
+    hdr: Option<HdrFiles>,
+    measure_began: Instant,
+}
+
+/// What came of a run.
+struct Measured {
+    totals: MicroTotals,
+    traffic: Traffic,
+    self_check: String,
+    lost: Option<String>,
+}
+
+impl Run<'_> {
+    fn stages(&mut self, engine: &Engine) -> Result<Measured, BenchError> {
+        self.connect()?;
+        self.stage(Stage::Load);
+        self.collect(Stage::Load, BULK_TIMEOUT, |event| {
+            matches!(event, MicroEvent::PhaseDone(Phase::Load)).then_some(())
+        })?;
+        if self.interrupted {
+            return Err(BenchError::Interrupted);
+        }
+        self.run_for(Stage::WarmUp, Phase::WarmUp, self.plan.warmup)?;
+        let before = Traffic::read(engine.counters());
+        self.measure_began = Instant::now();
+        self.run_for(Stage::Measure, Phase::Measure, self.plan.duration)?;
+        let after = Traffic::read(engine.counters());
+        let totals = self.drain()?;
+        let lost = self.lost();
+        let self_check = match &lost {
+            Some(why) => format!("not run: {why}"),
+            None => self.verify(&totals)?,
+        };
+        let traffic = Traffic {
+            frames: after.frames - before.frames,
+            messages: after.messages - before.messages,
+        };
+        Ok(Measured { totals, traffic, self_check, lost })
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        (self.progress)(Progress::Stage(stage));
+    }
+
+    fn connect(&mut self) -> Result<(), BenchError> {
+        self.stage(Stage::Connect);
+        let within = self.plan.config.process.connect_timeout;
+        let connected = self.collect(Stage::Connect, within, |event| {
+            matches!(event, MicroEvent::Connected).then_some(())
+        });
+        match connected {
+            Err(BenchError::StageTimeout(..)) => {
+                let why = self.down.iter().map(|(shard, (_, why))| format!("shard {shard}: {why}"));
+                let mut why: Vec<String> = why.collect();
+                if why.is_empty() {
+                    why.push("no answer; is every shard served at its address?".to_owned());
+                }
+                Err(BenchError::NotConnected { within, why })
+            }
+            outcome => outcome.map(|_| ()),
+        }
+    }
+
+    /// Takes events until every worker has sent one that `take` wants, or the user interrupts.
+    fn collect<T>(
+        &mut self,
+        stage: Stage,
+        timeout: Duration,
+        take: impl Fn(&MicroEvent) -> Option<T>,
+    ) -> Result<Vec<T>, BenchError> {
+        let deadline = Instant::now() + timeout;
+        let mut taken = Vec::new();
+        while taken.len() < self.workers && !(self.interrupted && stage < Stage::Drain) {
+            if Instant::now() >= deadline {
+                let why = self.lost().unwrap_or_else(|| "none".to_owned());
+                return Err(BenchError::StageTimeout(stage, why));
+            }
+            if let Some(event) = self.next_event()? {
+                taken.extend(take(&event));
+                self.note(stage, event)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The next event, or `None` after a moment. Notices interruptions and dead workers.
+    fn next_event(&mut self) -> Result<Option<MicroEvent>, BenchError> {
+        if self.interrupt.try_recv().is_ok() && !self.interrupted {
+            self.interrupted = true;
+            (self.progress)(Progress::Interrupted);
+        }
+        match self.events.recv_timeout(LOOK) {
+            Ok(event) => Ok(Some(event)),
+            Err(flume::RecvTimeoutError::Timeout) => Ok(None),
+            Err(flume::RecvTimeoutError::Disconnected) => {
+                Err(BenchError::Workload("every coordinator worker has died".to_owned()))
+            }
+        }
+    }
+
+    fn note(&mut self, stage: Stage, event: MicroEvent) -> Result<(), BenchError> {
+        match event {
+            MicroEvent::Failed(why) => return Err(BenchError::Workload(why)),
+            MicroEvent::LinkUp { shard } => {
+                self.down.remove(&shard.0);
+            }
+            MicroEvent::LinkDown { shard, why } => {
+                let text = format!("{shard}: {why}");
+                let since = self.down.get(&shard.0).map_or_else(Instant::now, |(since, _)| *since);
+                // A link that is tried again and again is reported once.
+                if self.down.insert(shard.0, (since, why)).is_none() && stage > Stage::Connect {
+                    (self.progress)(Progress::LinkDown { why: text });
+                }
+            }
+            MicroEvent::Interval { measured, committed, latency } => {
+                self.note_interval(measured, committed, &latency)?;
+            }
+            MicroEvent::Connected
+            | MicroEvent::PhaseDone(_)
+            | MicroEvent::Drained(_)
+            | MicroEvent::Verified { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Adds a worker's second; the last worker's makes it whole.
+    fn note_interval(
+        &mut self,
+        measured: bool,
+        committed: u64,
+        latency: &Histogram<u64>,
+    ) -> Result<(), BenchError> {
+        let second = &mut self.second;
+        second.reports += 1;
+        second.committed += committed;
+        second.latency.add(latency).expect("all histograms have the same bounds");
+        if second.reports < self.workers {
+            return Ok(());
+        }
+        let second = std::mem::replace(&mut self.second, Second::new());
+        let len = second.began.elapsed();
+        let stage = if measured { Stage::Measure } else { Stage::WarmUp };
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 transactions a second")]
+        let rate_tps = second.committed as f64 / len.as_secs_f64().max(1e-9);
+        let elapsed = self.measure_began.elapsed();
+        if measured && let Some(hdr) = &mut self.hdr {
+            let series = if self.plan.micro.rate.is_some() { "intended" } else { "latency" };
+            hdr.interval(series, elapsed.saturating_sub(len), len, &second.latency)?;
+        }
+        let latency = LatencySummary::from_histogram(&second.latency);
+        (self.progress)(Progress::Second { stage, elapsed, rate_tps, latency });
+        Ok(())
+    }
+
+    fn run_for(
+        &mut self,
+        stage: Stage,
+        phase: Phase,
+        duration: Duration,
+    ) -> Result<(), BenchError> {
+        self.stage(stage);
+        self.second = Second::new();
+        self.measure_began = Instant::now();
+        self.phase.set(phase);
+        let deadline = Instant::now() + duration;
+        while Instant::now() < deadline && !self.interrupted && self.lost().is_none() {
+            if let Some(event) = self.next_event()? {
+                self.note(stage, event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What makes it pointless to go on: a shard that has been out of reach for too long.
+    fn lost(&self) -> Option<String> {
+        let patience = self.plan.config.process.connect_timeout;
+        let lost = self.down.iter().find(|(_, (since, _))| since.elapsed() >= patience);
+        lost.map(|(shard, (_, why))| format!("shard {shard} is out of reach: {why}"))
+    }
+
+    fn drain(&mut self) -> Result<MicroTotals, BenchError> {
+        self.stage(Stage::Drain);
+        self.phase.set(Phase::Drain);
+        let process = &self.plan.config.process;
+        let timeout = process.deadline + process.request_timeout + Duration::from_secs(10);
+        let drained = self.collect(Stage::Drain, timeout, |event| match event {
+            MicroEvent::Drained(totals) => Some((**totals).clone()),
+            _ => None,
+        })?;
+        let mut all = MicroTotals::default();
+        for one in &drained {
+            all.committed += one.committed;
+            all.aborted += one.aborted;
+            all.refused += one.refused;
+            all.unknown += one.unknown;
+            all.increments += one.increments;
+            all.increments_unknown += one.increments_unknown;
+            all.latency.merge(&one.latency);
+            all.intended.merge(&one.intended);
+            all.lag.merge(&one.lag);
+            all.span = match (all.span, one.span) {
+                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+                (one, other) => one.or(other),
+            };
+        }
+        Ok(all)
+    }
+
+    /// Compares the sum of all counters with the increments that were acknowledged.
+    fn verify(&mut self, totals: &MicroTotals) -> Result<String, BenchError> {
+        self.stage(Stage::Verify);
+        self.phase.set(Phase::Verify);
+        let verified = self.collect(Stage::Verify, BULK_TIMEOUT, |event| match event {
+            MicroEvent::Verified { sum, missing } => Some((*sum, *missing)),
+            _ => None,
+        });
+        let verified = match verified {
+            Err(BenchError::StageTimeout(_, why)) => return Ok(format!("not run: {why}")),
+            outcome => outcome?,
+        };
+        let sum: i64 = verified.iter().map(|(sum, _)| *sum).sum();
+        let missing: u64 = verified.iter().map(|(_, missing)| *missing).sum();
+        let least = i64::try_from(totals.increments).unwrap_or(i64::MAX);
+        let most = least.saturating_add_unsigned(totals.increments_unknown);
+        if missing > 0 {
+            return Ok(format!("{missing} of the loaded keys are missing"));
+        }
+        if sum < least || sum > most {
+            return Ok(format!(
+                "the counters sum up to {sum}, acknowledged were {least} increments (and {} of \
+                 unknown outcome)",
+                totals.increments_unknown
+            ));
+        }
+        Ok("ok".to_owned())
+    }
+}
+
+impl PartialOrd for Stage {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        (*self as u8).partial_cmp(&(*other as u8))
+    }
+}
+
+impl Measured {
+    fn write_totals(&self, hdr: HdrFiles, plan: &Plan) -> Result<(), HdrFileError> {
+        let [latency, intended, lag] =
+            [&self.totals.latency, &self.totals.intended, &self.totals.lag].map(Recorder::total);
+        let mut totals = vec![("latency", &latency)];
+        if plan.micro.rate.is_some() {
+            totals.extend([("intended", &intended), ("lag", &lag)]);
+        }
+        hdr.finish(&totals)
+    }
+
+    fn report(self, plan: &Plan, info: &EngineInfo, counters: &Counters) -> Report {
+        let Self { totals, traffic, self_check, lost } = self;
+        let (cluster, process, micro) = (&plan.config.cluster, &plan.config.process, &plan.micro);
+        let summary = |recorder: &Recorder| LatencySummary::from_histogram(&recorder.total());
+        let latency_ns = summary(&totals.latency);
+        let open = micro.rate.map(|_| (summary(&totals.intended), summary(&totals.lag)));
+        let transport = match plan.target {
+            Target::Embedded(transport) => environment::transport_name(transport),
+            Target::Served => "served",
+        };
+        let duration_s = totals.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
+        let (keys, bytes) =
+            (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
+        let mut warnings = info.warnings.clone();
+        warnings.extend(lost);
+        if open
+            .as_ref()
+            .is_some_and(|(response, lag)| open_loop_valid(lag, response) == Some(false))
+        {
+            warnings.push("invalid: the generator lagged behind its schedule".to_owned());
+        }
+        Report {
+            schema: SCHEMA,
+            program: "bench micro".to_owned(),
+            workload: "micro".to_owned(),
+            transport: transport.to_owned(),
+            shards: usize::from(cluster.shards),
+            coordinators: usize::from(process.coordinators),
+            in_flight: process.in_flight as usize,
+            ops: usize::from(micro.ops),
+            reads: micro.reads,
+            keys: micro.keys,
+            value_size: micro.value_size,
+            skew: micro.skew,
+            batch: usize::from(process.batch),
+            rate: micro.rate,
+            seed: micro.seed,
+            duration_s,
+            warmup_s: plan.warmup.as_secs_f64(),
+            committed: totals.committed,
+            aborted: totals.aborted,
+            refused: totals.refused,
+            unknown: totals.unknown,
+            late: counters.sum("shard", Counter::Late),
+            busy: counters.sum("worker", Counter::Busy),
+            retries: counters.sum("worker", Counter::Retries),
+            throughput_tps: ratio(totals.committed, duration_s).unwrap_or(0.0),
+            latency_ns,
+            open_loop_valid: open.and_then(|(response, lag)| open_loop_valid(&lag, &response)),
+            intended_latency_ns: open.map(|(response, _)| response),
+            lag_ns: open.map(|(_, lag)| lag),
+            frames_sent: traffic.frames,
+            messages_per_frame: ratio(traffic.messages, as_f64(traffic.frames)),
+            bytes_per_key: ratio(bytes, as_f64(keys)),
+            self_check,
+            counters: counters.snapshot(),
+            environment: environment::of_engine(&plan.build, transport, &plan.config, info),
+            warnings,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// A quotient, if there is one.
+fn ratio(count: u64, by: f64) -> Option<f64> {
+    (by > 0.0).then(|| as_f64(count) / by)
+}

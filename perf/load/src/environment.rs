@@ -1,0 +1,63 @@
+//! What a run was made on, for its report.
+
+use crate::report::{Cores, Environment};
+use punctual_runtime::config::Config;
+use punctual_runtime::host::HostReport;
+use punctual_runtime::{EngineInfo, Transport};
+
+/// What only the program knows.
+#[derive(Debug, Clone, Default)]
+pub struct Build {
+    /// Commit that it was built from, where that is known.
+    pub git_commit: Option<String>,
+    /// Its version.
+    pub version: String,
+}
+
+/// The name of a transport in reports.
+#[must_use]
+pub fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Ring => "ring",
+        Transport::Tcp => "tcp",
+        Transport::Unix => "unix",
+    }
+}
+
+/// The environment of a run without an engine.
+#[must_use]
+pub fn bare(build: &Build, transport: &str, cores: Cores, pinned: bool) -> Environment {
+    let host = HostReport::read();
+    Environment {
+        git_commit: build.git_commit.clone(),
+        version: build.version.clone(),
+        config_hash: None,
+        cpu_model: host.cpu_model,
+        kernel: format!("Linux {}", host.kernel),
+        cores,
+        pinned,
+        idle: "spin".to_owned(),
+        backend: "threads".to_owned(),
+        transport: transport.to_owned(),
+        isolated: host.isolated,
+        debug_build: cfg!(debug_assertions),
+        command: std::env::args().collect(),
+    }
+}
+
+/// The environment of a run with an engine.
+#[must_use]
+pub fn of_engine(
+    build: &Build,
+    transport: &str,
+    config: &Config,
+    info: &EngineInfo,
+) -> Environment {
+    let cores = Cores { shards: info.shard_cores.clone(), coordinators: info.worker_cores.clone() };
+    Environment {
+        config_hash: Some(format!("{:016x}", config.cluster.hash())),
+        idle: config.process.idle.to_string(),
+        backend: info.backend.to_string(),
+        ..bare(build, transport, cores, true)
+    }
+}

@@ -1,0 +1,570 @@
+//! The micro workload: transactions of a few distinct keys, each read or incremented.
+//!
+//! One driver a coordinator worker. It goes through the phases that the bench sets for all workers at once:
+//! load the keys, run (warm up, then measure), drain, verify. What it learns it sends to the bench; nothing it does on
+//! the way of a transaction waits or allocates.
+
+use crate::arrivals::Arrivals;
+use crate::histogram::Recorder;
+use crate::keys::{KeyChooser, Rng};
+use hdrhistogram::Histogram;
+use punctual_runtime::{
+    Completion, Driver, Key, LinkEvent, Nanos, Outcome, ShardId, SubmitError, Submitter,
+    Transaction,
+};
+use punctual_wire::shard_of;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Operations of one transaction while keys are loaded or verified.
+const BULK_OPS: u16 = 64;
+/// Keys drawn for one place of a transaction before any key of the right shard is taken.
+const DRAWS_MAX: usize = 256;
+/// How often a worker reports its progress.
+const INTERVAL: Nanos = Nanos(1_000_000_000);
+
+/// What is to be run. The same for all workers but for the seed.
+#[derive(Debug, Clone)]
+pub struct MicroConfig {
+    /// Distinct keys of a transaction.
+    pub ops: u16,
+    /// Share of the operations that read, 0 to 1; the others add one.
+    pub reads: f64,
+    /// Keys, loaded before the run.
+    pub keys: u64,
+    /// Bytes of a value, at least 8: the counter and what follows it.
+    pub value_size: usize,
+    /// Exponent of the keys' popularity; 0 is uniform.
+    pub skew: f64,
+    /// Intended arrivals a second at all workers together; `None` for a closed loop.
+    pub rate: Option<f64>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Transactions submitted in one turn, so that one frame leaves while the next is made.
+    pub burst: u32,
+    /// Transactions in flight a worker.
+    pub in_flight: u32,
+}
+
+/// Where all workers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Put every key.
+    Load,
+    /// Run, without recording.
+    WarmUp,
+    /// Run and record.
+    Measure,
+    /// Submit no more and wait for what is in flight.
+    Drain,
+    /// Read every key.
+    Verify,
+    /// Stop.
+    Done,
+}
+
+impl Phase {
+    const ALL: [Self; 6] =
+        [Self::Load, Self::WarmUp, Self::Measure, Self::Drain, Self::Verify, Self::Done];
+}
+
+/// The phase, set by the bench and looked at by every worker once a turn.
+#[derive(Debug, Clone)]
+pub struct PhaseCell(Arc<AtomicU8>);
+
+impl Default for PhaseCell {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU8::new(Phase::Load as u8)))
+    }
+}
+
+impl PhaseCell {
+    /// Moves all workers on.
+    pub fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+
+    fn get(&self) -> Phase {
+        Phase::ALL[usize::from(self.0.load(Ordering::Acquire)).min(Phase::ALL.len() - 1)]
+    }
+}
+
+/// What a worker tells the bench.
+#[derive(Debug)]
+pub enum MicroEvent {
+    /// The links to all shards are up for the first time.
+    Connected,
+    /// A link is up.
+    LinkUp {
+        /// To which shard.
+        shard: ShardId,
+    },
+    /// A link went down or could not be brought up.
+    LinkDown {
+        /// To which shard.
+        shard: ShardId,
+        /// What happened.
+        why: String,
+    },
+    /// Its part of the work of this phase is done.
+    PhaseDone(Phase),
+    /// A transaction can never work.
+    Failed(String),
+    /// Progress while running.
+    Interval {
+        /// Whether it belongs to the measured part.
+        measured: bool,
+        /// Transactions that committed since the last one.
+        committed: u64,
+        /// Response times since the last one, in nanoseconds.
+        latency: Box<Histogram<u64>>,
+    },
+    /// All that was measured; sent when the worker has drained.
+    Drained(Box<MicroTotals>),
+    /// Sum of the counters of its keys.
+    Verified {
+        /// The sum.
+        sum: i64,
+        /// Keys that were not there.
+        missing: u64,
+    },
+}
+
+/// What one worker measured, and what it did to the store.
+#[derive(Debug, Clone, Default)]
+pub struct MicroTotals {
+    /// Transactions that committed in the measured part.
+    pub committed: u64,
+    /// Transactions that were aborted in it.
+    pub aborted: u64,
+    /// Transactions that were refused in it.
+    pub refused: u64,
+    /// Transactions without known outcome, of the whole run.
+    pub unknown: u64,
+    /// Increments of all committed transactions of the whole run.
+    pub increments: u64,
+    /// Increments of all transactions whose outcome is unknown: they may have happened.
+    pub increments_unknown: u64,
+    /// When the measured part began, and when its last transaction completed.
+    pub span: Option<(Nanos, Nanos)>,
+    /// From submission to completion.
+    pub latency: Recorder,
+    /// From the intended start to completion; open loop only.
+    pub intended: Recorder,
+    /// From the intended start to submission; open loop only.
+    pub lag: Recorder,
+}
+
+/// What the driver must remember of a transaction in flight, by its slot.
+#[derive(Debug, Clone, Copy, Default)]
+struct InFlight {
+    intended: Nanos,
+    increments: u16,
+    measured: bool,
+}
+
+/// Progress through this worker's share of the keys, while loading or verifying.
+#[derive(Debug, Default)]
+struct Bulk {
+    next: u64,
+    /// One transaction under construction a shard.
+    building: Vec<Transaction>,
+    /// Transactions that could not be submitted yet are kept in `building`; this says all keys are in one.
+    exhausted: bool,
+    done: bool,
+}
+
+/// The driver of one worker.
+#[derive(Debug)]
+pub struct MicroDriver {
+    config: MicroConfig,
+    phase: PhaseCell,
+    current: Phase,
+    events: flume::Sender<MicroEvent>,
+    my_keys: Range<u64>,
+    shards: u16,
+    keys: KeyChooser,
+    rng: Rng,
+    chosen: Vec<u64>,
+    transaction: Option<Transaction>,
+    /// The transaction that was built but could not be submitted: what it is.
+    ready: Option<InFlight>,
+    arrivals: Option<Arrivals>,
+    arrivals_start: Nanos,
+    next_intended: Option<Nanos>,
+    in_flight: Vec<InFlight>,
+    connected: bool,
+    bulk: Bulk,
+    value: Vec<u8>,
+    sum: i64,
+    missing: u64,
+    totals: MicroTotals,
+    interval_committed: u64,
+    interval_end: Nanos,
+    drained: bool,
+    failed: bool,
+    stopped: bool,
+}
+
+impl MicroDriver {
+    /// The driver of worker `index` of `workers`.
+    #[must_use]
+    pub fn new(
+        config: &MicroConfig,
+        shards: u16,
+        (index, workers): (u64, u64),
+        phase: PhaseCell,
+        events: flume::Sender<MicroEvent>,
+    ) -> Self {
+        let share = |at: u64| {
+            let keys = u128::from(config.keys) * u128::from(at) / u128::from(workers.max(1));
+            u64::try_from(keys).unwrap_or(u64::MAX)
+        };
+        let my_keys = share(index)..share(index + 1);
+        let mut rng = Rng::new(config.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9)));
+        let keys = KeyChooser::new(config.keys, config.skew, rng.next_u64());
+        #[expect(clippy::cast_precision_loss, reason = "a few workers")]
+        let arrivals =
+            config.rate.map(|rate| Arrivals::poisson(rate / workers.max(1) as f64, rng.next_u64()));
+        Self {
+            phase,
+            current: Phase::Load,
+            events,
+            bulk: Bulk { next: my_keys.start, ..Bulk::default() },
+            my_keys,
+            shards,
+            keys,
+            rng,
+            chosen: Vec::with_capacity(usize::from(config.ops)),
+            transaction: None,
+            ready: None,
+            arrivals,
+            arrivals_start: Nanos::ZERO,
+            next_intended: None,
+            in_flight: vec![InFlight::default(); config.in_flight as usize],
+            connected: false,
+            value: vec![0; config.value_size.max(8)],
+            sum: 0,
+            missing: 0,
+            totals: MicroTotals::default(),
+            interval_committed: 0,
+            interval_end: Nanos::ZERO,
+            drained: false,
+            failed: false,
+            stopped: false,
+            config: config.clone(),
+        }
+    }
+
+    fn tell(&self, event: MicroEvent) {
+        // The queue has room for minutes of reports; a bench that has gone does not listen.
+        let _ = self.events.try_send(event);
+    }
+
+    fn enter(&mut self, now: Nanos, phase: Phase) {
+        let before = std::mem::replace(&mut self.current, phase);
+        match phase {
+            Phase::WarmUp => {
+                self.interval_end = now + INTERVAL;
+                self.arrivals_start = now;
+                self.next_intended =
+                    self.arrivals.as_mut().map(|arrivals| now + Nanos(arrivals.next()));
+            }
+            Phase::Measure => {
+                if before == Phase::WarmUp {
+                    self.report_interval(now, false);
+                }
+                self.interval_end = now + INTERVAL;
+                self.totals.span = Some((now, now));
+            }
+            Phase::Drain => self.report_interval(now, before == Phase::Measure),
+            Phase::Verify => self.bulk = Bulk { next: self.my_keys.start, ..Bulk::default() },
+            Phase::Load | Phase::Done => {}
+        }
+    }
+
+    fn report_interval(&mut self, now: Nanos, measured: bool) {
+        let series = match self.config.rate {
+            Some(_) => &mut self.totals.intended,
+            None => &mut self.totals.latency,
+        };
+        let latency = series.take_interval();
+        if !measured {
+            // The warm-up is shown and forgotten.
+            self.totals.latency.clear();
+            self.totals.intended.clear();
+        }
+        let committed = std::mem::take(&mut self.interval_committed);
+        self.interval_end = now + INTERVAL;
+        self.tell(MicroEvent::Interval { measured, committed, latency: Box::new(latency) });
+    }
+
+    /// Loads or verifies: every key of this worker once, many in a transaction.
+    fn drive_bulk(&mut self, submitter: &mut Submitter<'_>) -> usize {
+        if self.bulk.building.is_empty() {
+            self.bulk.building = (0..self.shards).map(|_| submitter.transaction()).collect();
+        }
+        let mut work = 0;
+        for _ in 0..usize::from(BULK_OPS) * self.config.burst as usize {
+            let Some(key) = (self.bulk.next < self.my_keys.end).then_some(self.bulk.next) else {
+                break;
+            };
+            let shard = usize::from(shard_of(Key::Word(key), self.shards));
+            let full = self.bulk.building[shard].op_count() >= BULK_OPS;
+            if full && !self.submit_bulk(shard, submitter) {
+                return work;
+            }
+            let transaction = &mut self.bulk.building[shard];
+            match self.current {
+                Phase::Load => transaction.put(Key::Word(key), &self.value),
+                _ => transaction.get(Key::Word(key)),
+            };
+            self.bulk.next += 1;
+            work += 1;
+        }
+        if self.bulk.next >= self.my_keys.end && !self.bulk.exhausted {
+            let rest = (0..self.bulk.building.len())
+                .filter(|at| self.bulk.building[*at].op_count() > 0)
+                .collect::<Vec<_>>();
+            self.bulk.exhausted = rest.into_iter().all(|at| self.submit_bulk(at, submitter));
+            work += 1;
+        }
+        if self.bulk.exhausted && submitter.in_flight() == 0 && !self.bulk.done {
+            self.bulk.done = true;
+            match self.current {
+                Phase::Load => self.tell(MicroEvent::PhaseDone(Phase::Load)),
+                _ => self.tell(MicroEvent::Verified { sum: self.sum, missing: self.missing }),
+            }
+        }
+        work
+    }
+
+    fn submit_bulk(&mut self, shard: usize, submitter: &mut Submitter<'_>) -> bool {
+        match submitter.submit(&mut self.bulk.building[shard], 0) {
+            Ok(_) => true,
+            Err(SubmitError::Invalid(error)) => {
+                self.fail(error.to_string());
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn fail(&mut self, why: String) {
+        if !self.failed {
+            self.failed = true;
+            self.tell(MicroEvent::Failed(why));
+        }
+    }
+
+    /// Runs: as many transactions as are wanted now, up to a burst.
+    #[inline]
+    fn drive_run(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
+        if now >= self.interval_end {
+            self.report_interval(now, self.current == Phase::Measure);
+        }
+        let mut work = 0;
+        for _ in 0..self.config.burst {
+            if self.ready.is_none() {
+                let intended = match self.next_intended {
+                    None if submitter.in_flight() >= self.config.in_flight => break,
+                    None => now,
+                    Some(at) if at > now => break,
+                    Some(at) => at,
+                };
+                self.make(intended, submitter);
+            }
+            if !self.submit_ready(now, submitter) {
+                break;
+            }
+            work += 1;
+        }
+        work
+    }
+
+    /// Builds the next transaction.
+    #[inline]
+    fn make(&mut self, intended: Nanos, submitter: &Submitter<'_>) {
+        if self.shards == 1 {
+            self.keys.distinct(usize::from(self.config.ops), &mut self.chosen);
+        } else {
+            self.choose_on_one_shard();
+        }
+        let transaction = self.transaction.get_or_insert_with(|| submitter.transaction());
+        let mut increments = 0;
+        for &key in &self.chosen {
+            if self.rng.chance(self.config.reads) {
+                transaction.get(Key::Word(key));
+            } else {
+                transaction.add(Key::Word(key), 1);
+                increments += 1;
+            }
+        }
+        let measured = self.current == Phase::Measure;
+        self.ready = Some(InFlight { intended, increments, measured });
+        if let Some(arrivals) = &mut self.arrivals {
+            self.next_intended = Some(self.arrivals_start + Nanos(arrivals.next()));
+        }
+    }
+
+    /// Distinct keys of one shard: the shard is that of the first key.
+    fn choose_on_one_shard(&mut self) {
+        self.chosen.clear();
+        let first = self.keys.next();
+        let shard = shard_of(Key::Word(first), self.shards);
+        self.chosen.push(first);
+        while self.chosen.len() < usize::from(self.config.ops) {
+            let fits = |key: &u64, chosen: &[u64]| {
+                shard_of(Key::Word(*key), self.shards) == shard && !chosen.contains(key)
+            };
+            let drawn =
+                (0..DRAWS_MAX).map(|_| self.keys.next()).find(|key| fits(key, &self.chosen));
+            // Few keys or a steep skew: any key of the shard will do, if there is one.
+            let any = || (0..self.config.keys).find(|key| fits(key, &self.chosen));
+            match drawn.or_else(any) {
+                Some(key) => self.chosen.push(key),
+                None => break,
+            }
+        }
+    }
+
+    #[inline]
+    fn submit_ready(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> bool {
+        let (Some(transaction), Some(ready)) = (&mut self.transaction, self.ready) else {
+            return false;
+        };
+        match submitter.submit(transaction, 0) {
+            Ok(sequence) => {
+                self.in_flight[usize::from(sequence.slot())] = ready;
+                self.ready = None;
+                if ready.measured && self.config.rate.is_some() {
+                    self.totals.lag.record((now - ready.intended).0);
+                }
+                true
+            }
+            Err(SubmitError::Invalid(error)) => {
+                self.fail(error.to_string());
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[inline]
+    fn complete_run(&mut self, now: Nanos, completion: &Completion<'_>) {
+        let InFlight { intended, increments, measured } =
+            self.in_flight[usize::from(completion.sequence.slot())];
+        let measured = u64::from(measured);
+        match completion.outcome {
+            Outcome::Committed { .. } => {
+                self.totals.increments += u64::from(increments);
+                self.interval_committed += 1;
+                self.totals.committed += measured;
+                // What was submitted during the warm-up and ends later belongs to neither.
+                if measured == 1 || self.current == Phase::WarmUp {
+                    self.totals.latency.record((now - completion.submitted_at).0);
+                    if self.config.rate.is_some() {
+                        self.totals.intended.record((now - intended).0);
+                    }
+                }
+            }
+            Outcome::Aborted { .. } => self.totals.aborted += measured,
+            Outcome::Refused(_) => self.totals.refused += measured,
+            Outcome::Unknown(_) => {
+                self.totals.unknown += 1;
+                self.totals.increments_unknown += u64::from(increments);
+            }
+        }
+        if let (1, Some((_, last))) = (measured, &mut self.totals.span) {
+            *last = now;
+        }
+    }
+
+    fn complete_bulk(&mut self, completion: Completion<'_>) {
+        match completion.outcome {
+            Outcome::Committed { .. } if self.current >= Phase::Verify => {
+                for result in completion.results {
+                    match result.number() {
+                        Some(number) => self.sum += number,
+                        None => self.missing += 1,
+                    }
+                }
+            }
+            Outcome::Committed { .. } => {}
+            outcome => self.fail(format!(
+                "a transaction of the {:?} phase ended as {outcome:?}",
+                self.current
+            )),
+        }
+    }
+}
+
+impl Driver for MicroDriver {
+    #[inline]
+    fn drive(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
+        if self.failed || self.stopped {
+            return 0;
+        }
+        let phase = self.phase.get();
+        if phase != self.current {
+            self.enter(now, phase);
+        }
+        match phase {
+            Phase::WarmUp | Phase::Measure => self.drive_run(now, submitter),
+            Phase::Load | Phase::Verify => {
+                if !self.connected {
+                    if !submitter.all_up() {
+                        return 0;
+                    }
+                    self.connected = true;
+                    self.tell(MicroEvent::Connected);
+                }
+                self.drive_bulk(submitter)
+            }
+            Phase::Drain => {
+                if submitter.in_flight() == 0 && !self.drained {
+                    self.drained = true;
+                    let totals = std::mem::take(&mut self.totals);
+                    self.tell(MicroEvent::Drained(Box::new(totals)));
+                }
+                0
+            }
+            Phase::Done => 0,
+        }
+    }
+
+    #[inline]
+    fn complete(&mut self, now: Nanos, completion: Completion<'_>) {
+        match self.current {
+            Phase::WarmUp | Phase::Measure | Phase::Drain => self.complete_run(now, &completion),
+            Phase::Load | Phase::Verify | Phase::Done => self.complete_bulk(completion),
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.current == Phase::Done || self.stopped || self.failed
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        match self.current {
+            Phase::WarmUp | Phase::Measure => {
+                Some(self.next_intended.unwrap_or(self.interval_end).min(self.interval_end))
+            }
+            _ => None,
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    fn link_changed(&mut self, shard: ShardId, link: LinkEvent) {
+        match link {
+            LinkEvent::Up => self.tell(MicroEvent::LinkUp { shard }),
+            LinkEvent::Down { why } => self.tell(MicroEvent::LinkDown { shard, why }),
+            LinkEvent::Refused(reason) => self.fail(format!("{shard} refused the link: {reason}")),
+        }
+    }
+}
