@@ -21,5 +21,5 @@ pub use coordinator::{
 pub use ids::{SessionId, ShardId};
 pub use procedure::{Procedure, ProcedureContext, Procedures, ProceduresError, Verdict};
 pub use shard::{SessionError, SessionIndex, Shard, ShardConfig, ShardStats};
-pub use store::{Store, Value};
+pub use store::{MemoryHooks, Store, Value};
 pub use time::Nanos;

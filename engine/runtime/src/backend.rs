@@ -74,9 +74,8 @@ pub(crate) fn spawn(
     let handle = match backend {
         Backend::Glommio => {
             let placement = core.map_or(Placement::Unbound, Placement::Fixed);
-            let executor = LocalExecutorBuilder::new(placement)
-                .name(&name)
-                .io_memory(IO_MEMORY_BYTES);
+            let executor =
+                LocalExecutorBuilder::new(placement).name(&name).io_memory(IO_MEMORY_BYTES);
             // The loop is the executor's only task and has nobody to yield to. See decision 0004 for what
             // happens to an executor that yields all the same.
             let spawned = executor.spawn(move || async move {

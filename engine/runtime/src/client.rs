@@ -1,7 +1,7 @@
 //! Submitting transactions from a program's own threads.
 
 use crate::driver::{Driver, Submitter};
-use flume::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use flume::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use punctual_core::{
     Completion, Nanos, Outcome, SubmitError, Transaction, TransactionError, UnknownReason,
 };
@@ -9,12 +9,12 @@ use punctual_link::CoreWaker;
 use punctual_wire::{Limits, ResultStatus};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 
 /// Requests that may wait for a worker; a full queue is back-pressure.
-pub(crate) const REQUESTS_MAX: usize = 4096;
+const REQUESTS_MAX: usize = 4096;
 
 /// Why there is no result.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -82,10 +82,37 @@ pub(crate) struct Request {
     answer: Sender<Answer>,
 }
 
-/// A worker's queue.
+/// The requests that wait for a worker. Both sides can empty it, so that nobody waits for an answer
+/// that the worker cannot give any more.
+#[derive(Debug)]
+pub(crate) struct RequestQueue {
+    sender: Sender<Request>,
+    receiver: Receiver<Request>,
+    /// The worker stops: it runs what is in the queue and wants no more.
+    closed: AtomicBool,
+    /// The worker is gone: it does not look into the queue any more.
+    gone: AtomicBool,
+}
+
+impl RequestQueue {
+    pub(crate) fn new() -> Arc<Self> {
+        let (sender, receiver) = flume::bounded(REQUESTS_MAX);
+        let (closed, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { sender, receiver, closed, gone })
+    }
+
+    /// Answers what the worker left behind.
+    fn send_back(&self) {
+        while let Ok(request) = self.receiver.try_recv() {
+            send(&request.answer, Err(ClientError::Stopped));
+        }
+    }
+}
+
+/// A worker's queue, and how to wake the worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Entrance {
-    pub(crate) requests: Sender<Request>,
+    pub(crate) queue: Arc<RequestQueue>,
     pub(crate) core: Arc<CoreWaker>,
 }
 
@@ -122,23 +149,24 @@ impl Client {
     /// When the worker's queue is full or the engine has stopped; `transaction` is left as it was.
     pub fn submit(&self, transaction: &mut Transaction) -> Result<Pending, ClientError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let entrance = &self.entrances[turn % self.entrances.len()];
+        let Entrance { queue, core } = &self.entrances[turn % self.entrances.len()];
+        if queue.closed.load(Ordering::Acquire) {
+            return Err(ClientError::Stopped);
+        }
         let (answer, pending) = flume::bounded(1);
         let taken = std::mem::replace(transaction, self.transaction());
-        match entrance.requests.try_send(Request { transaction: taken, answer }) {
-            Ok(()) => {
-                entrance.core.wake_if_parked();
-                Ok(Pending { answer: pending })
-            }
-            Err(TrySendError::Full(request)) => {
-                *transaction = request.transaction;
-                Err(ClientError::QueueFull)
-            }
-            Err(TrySendError::Disconnected(request)) => {
-                *transaction = request.transaction;
-                Err(ClientError::Stopped)
-            }
+        if let Err(refused) = queue.sender.try_send(Request { transaction: taken, answer }) {
+            // The queue has a receiver as long as there is a sender, so it can only be full.
+            *transaction = refused.into_inner().transaction;
+            return Err(ClientError::QueueFull);
         }
+        core.wake_if_parked();
+        // The worker may have gone meanwhile: either it sees the request when it leaves, or it is seen
+        // here that it has left.
+        if queue.gone.load(Ordering::SeqCst) {
+            queue.send_back();
+        }
+        Ok(Pending { answer: pending })
     }
 }
 
@@ -218,7 +246,7 @@ struct Waiting {
 
 /// The driver behind [`Client`].
 pub(crate) struct ClientDriver {
-    requests: Receiver<Request>,
+    queue: Arc<RequestQueue>,
     waiting: VecDeque<Waiting>,
     waiting_max: usize,
     deadline: Duration,
@@ -228,9 +256,9 @@ pub(crate) struct ClientDriver {
 }
 
 impl ClientDriver {
-    pub(crate) fn new(requests: Receiver<Request>, in_flight: u32, deadline: Duration) -> Self {
+    pub(crate) fn new(queue: Arc<RequestQueue>, in_flight: u32, deadline: Duration) -> Self {
         Self {
-            requests,
+            queue,
             waiting: VecDeque::new(),
             waiting_max: in_flight as usize,
             deadline,
@@ -293,8 +321,9 @@ fn send(to: &Sender<Answer>, answer: Answer) {
 impl Driver for ClientDriver {
     fn drive(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = self.drive_waiting(now, submitter);
-        while self.waiting.len() < self.waiting_max {
-            let Ok(request) = self.requests.try_recv() else { break };
+        // A stop takes all that is left in the queue at once, so that one deadline ends it all.
+        while self.stopping || self.waiting.len() < self.waiting_max {
+            let Ok(request) = self.queue.receiver.try_recv() else { break };
             work += 1;
             if let Err((request, why)) = self.submit(request, submitter) {
                 self.waiting.push_back(Waiting { request, since: now, why });
@@ -321,7 +350,7 @@ impl Driver for ClientDriver {
     }
 
     fn is_finished(&self) -> bool {
-        self.stopping && self.waiting.is_empty() && self.requests.is_empty()
+        self.stopping && self.waiting.is_empty() && self.queue.receiver.is_empty()
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
@@ -330,5 +359,15 @@ impl Driver for ClientDriver {
 
     fn stop(&mut self) {
         self.stopping = true;
+        self.queue.closed.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for ClientDriver {
+    /// Whoever submitted too late is told.
+    fn drop(&mut self) {
+        self.queue.closed.store(true, Ordering::Release);
+        self.queue.gone.store(true, Ordering::SeqCst);
+        self.queue.send_back();
     }
 }

@@ -3,7 +3,7 @@
 use crate::acceptor::{Acceptor, Door};
 use crate::agent::Agent;
 use crate::backend::{self, CoreThread};
-use crate::client::{Client, ClientDriver, Entrance, REQUESTS_MAX};
+use crate::client::{Client, ClientDriver, Entrance, RequestQueue};
 use crate::clock::Clock;
 use crate::config::{Address, Backend, Config, ConfigError};
 use crate::core_loop::{CoreLoop, IdlePlan};
@@ -286,17 +286,16 @@ impl EngineBuilder {
         let process = &self.config.process;
         let (in_flight, deadline) = (process.in_flight, process.deadline);
         let (shards, limits) = (self.config.cluster.shards, self.config.cluster.limits);
-        let queues: Vec<_> =
-            (0..process.coordinators).map(|_| flume::bounded(REQUESTS_MAX)).collect();
+        let queues: Vec<_> = (0..process.coordinators).map(|_| RequestQueue::new()).collect();
         let drivers = queues
             .iter()
-            .map(|(_, requests)| ClientDriver::new(requests.clone(), in_flight, deadline))
+            .map(|queue| ClientDriver::new(Arc::clone(queue), in_flight, deadline))
             .collect();
         let engine = self.start_with(drivers)?;
         let entrances = queues
             .into_iter()
             .zip(&engine.workers)
-            .map(|((requests, _), worker)| Entrance { requests, core: Arc::clone(&worker.1) });
+            .map(|(queue, worker)| Entrance { queue, core: Arc::clone(&worker.1) });
         let client = Client::new(entrances.collect(), shards, limits);
         Ok((engine, client))
     }
@@ -445,6 +444,7 @@ impl Assembly {
             session_retention: SESSION_RETENTION,
             store_bytes_max: process.store_bytes_max,
             seed: random(),
+            memory: crate::sys::memory_hooks(),
         };
         let shard = Shard::new(config, Arc::clone(&self.procedures));
         let identity = Identity { session: random(), ..self.identity };
@@ -468,8 +468,14 @@ impl Assembly {
             busy_backoff: BUSY_BACKOFF,
         });
         let identity = Identity { session: random(), ..self.identity };
-        let links =
-            ShardLinks::new(routes, cluster.limits, process.batch, identity, process.in_flight);
+        let links = ShardLinks::new(
+            routes,
+            cluster.limits,
+            process.batch,
+            identity,
+            process.in_flight,
+            process.connect_timeout,
+        );
         Worker::new(index, coordinator, driver, links, self.clock, control, finished)
     }
 

@@ -37,6 +37,7 @@ mod engine;
 pub mod host;
 mod placement;
 mod shard_agent;
+mod sys;
 mod worker;
 
 pub use client::{Client, ClientError, OwnedResult, Pending, PendingFuture, TransactionResult};

@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// A visitor that has not said who it is by then is shown out.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A stopping shard says goodbye in the first turn in which nothing arrives; peers that never pause get
+/// it after this.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a stopping shard waits for its peers to take their last replies.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The control queue is looked at every so many turns.
@@ -185,7 +188,7 @@ impl ShardAgent {
                 self.connections[at].link.as_mut(),
                 CloseReason::HandshakeTimeout,
             );
-            return Err(End::Reason(CloseReason::HandshakeTimeout));
+            return Err(End::Handshake(HandshakeError::Rejected(CloseReason::HandshakeTimeout)));
         }
         let id = self.shard.id().0;
         let link = self.connections[at].link.as_mut();
@@ -335,6 +338,8 @@ fn exchange(
     counts.frames_received += work as u64;
     if let Ok(bytes) = &polled {
         counts.bytes_received += *bytes as u64;
+        // Part of a frame is work too: nobody may park while the rest waits in the socket.
+        work += usize::from(*bytes > 0);
     }
     work += flush(link, counts)?;
     outcome?;
@@ -387,10 +392,10 @@ impl Agent for ShardAgent {
                 }
             }
         }
-        // Only a turn without work may end the shard: everything that had arrived is answered.
-        if work == 0
+        // A turn without work ends the shard: everything that had arrived is answered.
+        if let Some(since) = self.stopping_since
             && !self.finished
-            && let Some(since) = self.stopping_since
+            && (work == 0 || now.since(since) >= STOP_PATIENCE)
         {
             self.drain(now, since);
         }

@@ -20,8 +20,6 @@ use std::time::Duration;
 const RECONNECT_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two tries.
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
-/// A connection that is not welcomed by then is given up and tried again.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The control queue is looked at every so many turns.
 const CONTROL_TURNS: u32 = 32;
 
@@ -57,6 +55,8 @@ pub(crate) struct ShardLinks {
     batch_max: u16,
     identity: Identity,
     slots: u32,
+    /// A connection that is not welcomed by then is given up and tried again.
+    connect_timeout: Duration,
     park: Option<ParkHandle>,
     counts: LinkCounts,
 }
@@ -78,6 +78,7 @@ impl ShardLinks {
         batch_max: u16,
         identity: Identity,
         slots: u32,
+        connect_timeout: Duration,
     ) -> Self {
         let link = |route| ShardLink {
             route,
@@ -86,7 +87,8 @@ impl ShardLinks {
         };
         let links = routes.into_iter().map(link).collect();
         let counts = LinkCounts::default();
-        Self { links, limits, batch_max, identity, slots, park: None, counts }
+        let park = None;
+        Self { links, limits, batch_max, identity, slots, connect_timeout, park, counts }
     }
 
     pub(crate) fn all_up(&self) -> bool {
@@ -141,7 +143,7 @@ impl ShardLinks {
                 }
             },
             LinkState::Shaking { link, handshake, since } => {
-                let late = now.since(*since) > HANDSHAKE_TIMEOUT;
+                let late = now.since(*since) > self.connect_timeout;
                 match handshake.step(link.as_mut(), self.limits) {
                     Ok(Some(welcome)) => Some(Ok(welcome)),
                     Ok(None) if !late => None,
@@ -193,7 +195,7 @@ impl ShardLinks {
     fn next_deadline(&self) -> Option<Nanos> {
         let of_link = |link: &ShardLink| match &link.state {
             LinkState::Down { retry_at } => Some(*retry_at),
-            LinkState::Shaking { since, .. } => Some(*since + HANDSHAKE_TIMEOUT.into()),
+            LinkState::Shaking { since, .. } => Some(*since + self.connect_timeout.into()),
             LinkState::Up { .. } | LinkState::Refused => None,
         };
         self.links.iter().filter_map(of_link).min()
@@ -355,11 +357,14 @@ impl<D: Driver> Worker<D> {
         links.counts.frames_received += frames as u64;
         outcome?;
         match polled {
-            Ok(bytes) => links.counts.bytes_received += bytes as u64,
-            Err(error) if frames == 0 => return Err(Lost::Link(error)),
-            Err(_) => {}
+            Ok(bytes) => {
+                links.counts.bytes_received += bytes as u64;
+                // Part of a frame is work too: nobody may park while the rest waits in the socket.
+                Ok(frames + usize::from(bytes > 0))
+            }
+            Err(error) if frames == 0 => Err(Lost::Link(error)),
+            Err(_) => Ok(frames),
         }
-        Ok(frames)
     }
 
     /// Gives a link up. What is in flight waits for the link to come back, up to its deadline.

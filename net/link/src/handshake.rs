@@ -80,12 +80,13 @@ impl ClientHandshake {
             Handshake::write_hello(link.outgoing(), &self.hello);
             self.said = true;
         }
-        link.flush()?;
+        // A peer that hung up before it was greeted may have said why: that is read first.
+        let flushed = link.flush();
         let end = link.poll();
         let (bytes, _) = link.parts();
         let mut reader = FrameReader::new(bytes, first_frame(limits), false);
         let Some(frame) = reader.next_frame()? else {
-            return end.map(|_| None).map_err(HandshakeError::from);
+            return flushed.and(end).map(|_| None).map_err(HandshakeError::from);
         };
         if frame.kind == FrameKind::Goodbye {
             return Err(HandshakeError::Refused(Handshake::read_goodbye(&frame)?));

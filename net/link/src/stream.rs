@@ -10,7 +10,8 @@ use punctual_wire::{BatchWriter, Limits};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 /// Bytes taken in one read: enough to keep the number of system calls low, little enough to stay in a
 /// core's second-level cache.
@@ -102,7 +103,9 @@ impl StreamLink {
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.buffer.len() - self.end < READ_BYTES_MAX.min(self.buffer.len() / 2) {
+        } else if self.start > 0
+            && self.buffer.len() - self.end < READ_BYTES_MAX.min(self.buffer.len() / 2)
+        {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
@@ -309,10 +312,12 @@ impl Drop for Listener {
     }
 }
 
-/// Whether nobody listens at a socket file any more.
-fn is_abandoned(path: &PathBuf) -> bool {
-    std::os::unix::net::UnixStream::connect(path)
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// Whether this is a socket file at which nobody listens any more. Any other file refuses a connection
+/// as well, and must not be taken for one.
+fn is_abandoned(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn none_if_would_block(error: io::Error) -> io::Result<Option<StreamLink>> {

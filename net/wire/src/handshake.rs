@@ -125,9 +125,7 @@ impl Handshake {
     /// # Errors
     /// When the frame is not a well-formed `Hello`.
     pub fn read_hello(frame: &Frame<'_>) -> Result<(Hello, Role), WireError> {
-        expect(frame, FrameKind::Hello)?;
-        let hello = Hello::read_from_bytes(frame.body)
-            .map_err(|_| WireError::Truncated { what: "hello" })?;
+        let hello: Hello = read_single(frame, FrameKind::Hello, "hello")?;
         if hello.magic.get() != MAGIC {
             return Err(WireError::Magic(hello.magic.get()));
         }
@@ -146,9 +144,7 @@ impl Handshake {
     /// # Errors
     /// When the frame is not a well-formed `Welcome`.
     pub fn read_welcome(frame: &Frame<'_>) -> Result<Welcome, WireError> {
-        expect(frame, FrameKind::Welcome)?;
-        let welcome = Welcome::read_from_bytes(frame.body)
-            .map_err(|_| WireError::Truncated { what: "welcome" })?;
+        let welcome: Welcome = read_single(frame, FrameKind::Welcome, "welcome")?;
         if welcome.magic.get() != MAGIC {
             return Err(WireError::Magic(welcome.magic.get()));
         }
@@ -160,9 +156,7 @@ impl Handshake {
     /// # Errors
     /// When the frame is not a well-formed `Goodbye`.
     pub fn read_goodbye(frame: &Frame<'_>) -> Result<CloseReason, WireError> {
-        expect(frame, FrameKind::Goodbye)?;
-        let goodbye = Goodbye::read_from_bytes(frame.body)
-            .map_err(|_| WireError::Truncated { what: "goodbye" })?;
+        let goodbye: Goodbye = read_single(frame, FrameKind::Goodbye, "goodbye")?;
         CloseReason::from_code(goodbye.reason).ok_or(WireError::UnknownValue {
             what: "close reason",
             value: u64::from(goodbye.reason),
@@ -170,11 +164,24 @@ impl Handshake {
     }
 }
 
-fn expect(frame: &Frame<'_>, kind: FrameKind) -> Result<(), WireError> {
-    if frame.kind != kind || frame.count != 1 {
+/// The one message of a frame of the handshake.
+fn read_single<T: FromBytes>(
+    frame: &Frame<'_>,
+    kind: FrameKind,
+    what: &'static str,
+) -> Result<T, WireError> {
+    if frame.kind != kind {
         return Err(WireError::UnexpectedKind(frame.kind));
     }
-    Ok(())
+    if frame.count != 1 {
+        return Err(WireError::BatchCount { count: frame.count, max: 1 });
+    }
+    let (message, rest) =
+        T::read_from_prefix(frame.body).map_err(|_| WireError::Truncated { what })?;
+    if !rest.is_empty() {
+        return Err(WireError::Trailing { what, bytes: rest.len() });
+    }
+    Ok(message)
 }
 
 fn write_single(out: &mut crate::BatchWriter, kind: FrameKind, bytes: &[u8]) {

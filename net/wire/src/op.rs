@@ -243,6 +243,30 @@ impl<'a> OpReader<'a> {
         self.rest.len()
     }
 
+    /// The next operation if it reads or increments a word key: the key, and what is added. It is not
+    /// taken yet; [`skip_word`](Self::skip_word) does that. The fast path beside [`next_op`](Self::next_op).
+    #[inline(always)]
+    #[must_use]
+    pub fn peek_word(&self) -> Option<(u64, Option<i64>)> {
+        let head = self.rest.first_chunk::<9>()?;
+        let [code, key @ ..] = *head;
+        let key = u64::from_le_bytes(key);
+        if code == CODE_GET | KEY_IS_WORD {
+            return Some((key, None));
+        }
+        if code != CODE_ADD | KEY_IS_WORD | VALUE_IS_WORD {
+            return None;
+        }
+        let delta = self.rest[9..].first_chunk::<8>()?;
+        Some((key, Some(i64::from_le_bytes(*delta))))
+    }
+
+    /// Takes the operation that [`peek_word`](Self::peek_word) showed.
+    #[inline(always)]
+    pub fn skip_word(&mut self, is_increment: bool) {
+        self.rest = &self.rest[if is_increment { 17 } else { 9 }..];
+    }
+
     /// Reads one operation. Lengths are bounded by the buffer; limits are for the caller to check.
     ///
     /// # Errors

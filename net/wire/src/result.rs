@@ -40,6 +40,8 @@ const VALUE_IS_WORD: u8 = 0x80;
 impl<'a> OpResult<'a> {
     /// The longest head of an encoded result: code and length.
     pub const HEAD_BYTES_MAX: usize = 5;
+    /// An encoded result with a word for a value.
+    pub const WORD_BYTES: usize = 9;
 
     /// A result without a value.
     #[must_use]

@@ -8,10 +8,10 @@ mod session;
 mod tests;
 
 use crate::procedure::{ProcedureContext, Procedures, UndoLog, Verdict};
-use crate::store::Store;
+use crate::store::{MemoryHooks, Store};
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
-    BatchWriter, Frame, Limits, OpReader, Piece, PieceBody, PieceReader, RefusedReason, Reply,
+    BatchWriter, Frame, Key, Limits, OpReader, OpResult, Piece, PieceBody, PieceReader, RefusedReason, Reply,
     ReplyStatus, WireError, shard_of,
 };
 use session::{Seen, Sessions};
@@ -20,8 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Pieces that are checked together before the first of them runs. While they are checked, the cache
-/// lines of their keys are loaded, so that the misses of many keys overlap.
-const WINDOW_PIECES: usize = 16;
+/// lines of their keys are fetched, so that the misses of many keys overlap.
+const WINDOW_PIECES: usize = 8;
+
+/// What checking a window has found.
+#[derive(Debug, Clone, Copy)]
+enum Window {
+    /// Every piece is good and there may be more.
+    Whole,
+    /// So many pieces are good, then the frame ends or goes wrong.
+    Last(usize, Option<WireError>),
+}
 
 /// What a shard must know.
 #[derive(Debug, Clone)]
@@ -42,6 +51,8 @@ pub struct ShardConfig {
     pub store_bytes_max: u64,
     /// Seed of the store's hash.
     pub seed: u64,
+    /// What the store asks of the machine.
+    pub memory: MemoryHooks,
 }
 
 impl ShardConfig {
@@ -57,6 +68,7 @@ impl ShardConfig {
             session_retention: Duration::from_mins(1),
             store_bytes_max: 8 << 30,
             seed: 0,
+            memory: MemoryHooks::default(),
         }
     }
 }
@@ -95,7 +107,7 @@ impl Shard {
     #[must_use]
     pub fn new(config: ShardConfig, procedures: Arc<Procedures>) -> Self {
         Self {
-            store: Store::new(config.seed, config.store_bytes_max),
+            store: Store::with_memory(config.seed, config.store_bytes_max, config.memory),
             sessions: Sessions::new(
                 config.sessions_max,
                 config.slots_max,
@@ -160,45 +172,54 @@ impl Shard {
     ) -> Result<(), WireError> {
         let mut ahead = PieceReader::new(frame, &self.config.limits);
         let mut pieces = ahead.clone();
+        let mut window = self.check_window(&mut ahead);
         loop {
-            let mut checked = 0;
-            let mut failure = None;
-            while checked < WINDOW_PIECES {
-                match ahead.next_piece().and_then(|piece| self.check(piece)) {
-                    Ok(true) => checked += 1,
-                    Ok(false) => break,
-                    Err(error) => {
-                        failure = Some(error);
-                        break;
-                    }
-                }
-            }
+            // The next window is on its way into the cache while this one runs.
+            let (checked, next) = match window {
+                Window::Whole => (WINDOW_PIECES, Some(self.check_window(&mut ahead))),
+                Window::Last(checked, _) => (checked, None),
+            };
             for _ in 0..checked {
                 let piece = pieces.next_piece()?.expect("the window was counted");
                 self.admit(now, session, &piece, out);
             }
-            match failure {
-                Some(error) => return Err(error),
-                None if checked < WINDOW_PIECES => return Ok(()),
-                None => {}
-            }
+            window = match (next, window) {
+                (Some(next), _) => next,
+                (None, Window::Last(_, Some(error))) => return Err(error),
+                (None, _) => return Ok(()),
+            };
         }
     }
 
-    /// Reads every operation of a piece once, so that nothing malformed is ever half done, and touches
-    /// its keys. False at the end of the frame.
+    /// Checks the pieces of the next window.
+    fn check_window(&self, pieces: &mut PieceReader<'_>) -> Window {
+        for checked in 0..WINDOW_PIECES {
+            match pieces.next_piece().and_then(|piece| self.check(piece)) {
+                Ok(true) => {}
+                Ok(false) => return Window::Last(checked, None),
+                Err(error) => return Window::Last(checked, Some(error)),
+            }
+        }
+        Window::Whole
+    }
+
+    /// Reads every operation of a piece once, so that nothing malformed is ever half done, and
+    /// prefetches its keys. False at the end of the frame.
     #[inline]
     fn check(&self, piece: Option<Piece<'_>>) -> Result<bool, WireError> {
         let Some(piece) = piece else { return Ok(false) };
         let PieceBody::Ops { count, bytes } = piece.body else { return Ok(true) };
         let mut ops = OpReader::new(bytes);
-        let mut touched = 0;
         for _ in 0..count {
+            if let Some((key, delta)) = ops.peek_word() {
+                self.store.prefetch(Key::Word(key));
+                ops.skip_word(delta.is_some());
+                continue;
+            }
             let op = ops.next_op()?;
             op.check(&self.config.limits)?;
-            touched ^= self.store.touch(op.key());
+            self.store.prefetch(op.key());
         }
-        std::hint::black_box(touched);
         if ops.remaining() > 0 {
             return Err(WireError::Trailing { what: "the last operation", bytes: ops.remaining() });
         }
@@ -282,7 +303,15 @@ impl Shard {
             PieceBody::Ops { count, bytes } => {
                 let mut ops = OpReader::new(bytes);
                 let value_len_max = limits.value_bytes_max as usize;
+                outcome.results.reserve(usize::from(count) * OpResult::WORD_BYTES);
                 for _ in 0..count {
+                    let fast = ops.peek_word();
+                    if let Some((key, delta)) = fast
+                        && self.store.run_word(key, delta, &mut outcome.results)
+                    {
+                        ops.skip_word(delta.is_some());
+                        continue;
+                    }
                     let Ok(op) = ops.next_op() else { unreachable!("the piece was checked") };
                     self.store.run(op, value_len_max, out_len_max, &mut outcome.results);
                 }

@@ -9,6 +9,7 @@ mod table;
 
 use punctual_wire::{Key, Op, OpResult, ResultStatus};
 use slab::Slab;
+pub use table::MemoryHooks;
 use table::WordTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -50,9 +51,15 @@ impl Store {
     /// simulation. `bytes_max` is the limit behind [`is_full`](Self::is_full).
     #[must_use]
     pub fn new(seed: u64, bytes_max: u64) -> Self {
+        Self::with_memory(seed, bytes_max, MemoryHooks::default())
+    }
+
+    /// As [`new`](Self::new), on a machine that is known better.
+    #[must_use]
+    pub fn with_memory(seed: u64, bytes_max: u64, memory: MemoryHooks) -> Self {
         Self {
-            words: WordTable::new(seed),
-            index: WordTable::new(seed.rotate_left(32)),
+            words: WordTable::new(seed, memory),
+            index: WordTable::new(seed.rotate_left(32), memory),
             slab: Slab::new(),
             wide_words: 0,
             seed,
@@ -85,14 +92,26 @@ impl Store {
         self.bytes() >= self.bytes_max
     }
 
-    /// Brings the cache line where the search for a key begins near. See the module of the table.
+    /// Brings the cache line near where the search for a key begins. Done for many keys before the first is
+    /// looked up, their misses overlap.
     #[inline]
-    #[must_use]
-    pub fn touch(&self, key: Key<'_>) -> u64 {
+    pub fn prefetch(&self, key: Key<'_>) {
         match key {
-            Key::Word(word) => self.words.touch(word),
-            Key::Bytes(bytes) => self.index.touch(self.fingerprint(bytes)),
+            Key::Word(word) => self.words.prefetch(word),
+            Key::Bytes(bytes) => self.index.prefetch(self.fingerprint(bytes)),
         }
+    }
+
+    /// Runs a read of a word, or an increment if `delta` says so, and appends its result: the fast path of
+    /// [`run`](Self::run). False, and nothing done, where it takes more than the table of words.
+    #[inline(always)]
+    pub(crate) fn run_word(&mut self, key: u64, delta: Option<i64>, out: &mut Vec<u8>) -> bool {
+        let Some(value) = self.words.get_mut(key) else { return false };
+        if let Some(delta) = delta {
+            *value = value.wrapping_add_signed(delta);
+        }
+        OpResult::write_word(ResultStatus::Ok, value.to_le_bytes(), out);
+        true
     }
 
     /// The value of a key.

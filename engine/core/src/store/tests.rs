@@ -100,9 +100,8 @@ impl Step {
 
 /// Any operation (`0..6`), or only those that write without a condition (`1..5`).
 pub(crate) fn step(codes: Range<u8>) -> impl Strategy<Value = Step> {
-    (codes, key_blob(), blob(), prop::option::of(blob()), any::<i64>()).prop_map(
-        |(code, key, value, expected, delta)| Step(code, key, value, expected, delta),
-    )
+    (codes, key_blob(), blob(), prop::option::of(blob()), any::<i64>())
+        .prop_map(|(code, key, value, expected, delta)| Step(code, key, value, expected, delta))
 }
 
 proptest! {

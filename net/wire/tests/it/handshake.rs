@@ -146,15 +146,18 @@ fn a_frame_of_another_kind_is_not_expected_in_a_handshake() {
     }
 }
 
+/// What a reader of the handshake finds wrong.
+type Complaint = fn(&Frame<'_>) -> Option<WireError>;
+
 #[test]
 fn a_handshake_of_another_length_or_count_is_refused() {
     let (hello, welcome) = (hello(), welcome());
-    let read: [(FrameKind, &[u8], &str, fn(&Frame<'_>) -> Option<WireError>); 3] = [
+    let cases: [(FrameKind, &[u8], &str, Complaint); 3] = [
         (FrameKind::Hello, hello.as_bytes(), "hello", |it| Handshake::read_hello(it).err()),
         (FrameKind::Welcome, welcome.as_bytes(), "welcome", |it| Handshake::read_welcome(it).err()),
         (FrameKind::Goodbye, &[1, 0, 0, 0], "goodbye", |it| Handshake::read_goodbye(it).err()),
     ];
-    for (kind, body, what, error) in read {
+    for (kind, body, what, error) in cases {
         assert_eq!(error(&frame(kind, body)), None);
         let cut = &body[..body.len() - 1];
         assert_eq!(error(&frame(kind, cut)), Some(WireError::Truncated { what }));

@@ -22,7 +22,7 @@ proptest! {
         stream[bit / 8] ^= 1 << (bit % 8);
         // A longer length makes the reader wait; all else is an error.
         if let Ok((frames, _)) = whole_frames(&stream, true) {
-            prop_assert!(frames.len() < all.len(), "bit {} went unnoticed", bit);
+            prop_assert!(frames.len() < all.len(), "bit {bit} went unnoticed");
             prop_assert_eq!(&frames[..], &all[..frames.len()]);
         }
     }

@@ -19,7 +19,7 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 /// Every status that a reply can have.
-pub(crate) const REPLY_STATUSES: [ReplyStatus; 7] = [
+const REPLY_STATUSES: [ReplyStatus; 7] = [
     ReplyStatus::Committed,
     ReplyStatus::Aborted,
     ReplyStatus::Busy,

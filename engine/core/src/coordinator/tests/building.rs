@@ -1,0 +1,126 @@
+//! Building transactions: every mistake is reported when it is submitted.
+
+use super::*;
+
+/// Room for one long value in a transaction, but not for two.
+const LIMITS: Limits = Limits {
+    frame_bytes_max: 300,
+    batch_max: 4,
+    key_bytes_max: 16,
+    value_bytes_max: 150,
+    ops_max: 3,
+};
+
+/// Puts something into a transaction.
+type Build = fn(&mut Transaction) -> &mut Transaction;
+
+fn over(what: &'static str, value: u64, max: u64) -> TransactionError {
+    TransactionError::Limit(WireError::OverLimit { what, value, max })
+}
+
+#[test]
+fn every_mistake_is_reported_and_nothing_is_sent() {
+    let value = "a value's length in bytes";
+    let several = TransactionError::SeveralShards { first: ShardId(1), other: ShardId(0) };
+    let cases: [(Build, TransactionError); 12] = [
+        (|it| it, TransactionError::Empty),
+        (|it| it.get(key_of(1)).add(key_of(0), 1).get(key_of(1)), several),
+        (|it| it.get(1_u64).call(1, 1_u64, b""), TransactionError::CallNotAlone),
+        (|it| it.call(1, 1_u64, b"").get(1_u64), TransactionError::CallNotAlone),
+        (|it| it.call(1, 1_u64, b"").call(1, 1_u64, b""), TransactionError::CallNotAlone),
+        (|it| it.get(&[0_u8; 17][..]), over("a key's length in bytes", 17, 16)),
+        (|it| it.put(1_u64, &[0; 151]), over(value, 151, 150)),
+        (|it| it.append(1_u64, &[0; 151]), over(value, 151, 150)),
+        (|it| it.compare_and_set(1_u64, Some(&[0; 151]), b""), over(value, 151, 150)),
+        (
+            |it| it.get(1_u64).get(1_u64).delete(1_u64).get(1_u64),
+            over("the number of operations", 4, 3),
+        ),
+        (
+            |it| it.call(1, 1_u64, &[0; 151]),
+            over("the length of a call's arguments in bytes", 151, 150),
+        ),
+        // Twice code, key, length and value; a frame of 300 has 264 bytes for a body.
+        (
+            |it| it.put(1_u64, &[0; 150]).put(1_u64, &[0; 150]),
+            over("the length of a transaction in bytes", 326, 264),
+        ),
+    ];
+    for (build, error) in cases {
+        let mut harness = Harness::new(4);
+        let mut transaction = Transaction::new(SHARDS, LIMITS);
+        build(&mut transaction);
+        // It stays wrong, however often it is tried.
+        for _ in 0..2 {
+            let outcome = harness.try_submit(0, &mut transaction, 1);
+            assert_eq!(outcome, Err(SubmitError::Invalid(error)));
+        }
+        assert_eq!(harness.coordinator.in_flight(), 0);
+        assert_eq!(harness.coordinator.stats(), CoordinatorStats::default());
+        let sent = [harness.sent(0), harness.sent(1)].concat();
+        assert!(sent.is_empty(), "{error}: {sent:?}");
+    }
+}
+
+#[test]
+fn the_first_mistake_is_the_one_that_is_reported() {
+    let mut transaction = Transaction::new(SHARDS, LIMITS);
+    transaction.put(1_u64, &[0; 200]).get(&[0_u8; 20][..]).get(1_u64);
+    let outcome = Harness::new(4).try_submit(0, &mut transaction, 1);
+    let error = over("a value's length in bytes", 200, 150);
+    assert_eq!(outcome, Err(SubmitError::Invalid(error)));
+}
+
+#[test]
+fn clearing_forgets_operations_shard_call_and_mistakes() {
+    let spoil: [Build; 3] = [
+        |it| it.get(key_of(1)).get(key_of(0)),
+        |it| it.call(1, key_of(1), b"arguments"),
+        |it| it.put(key_of(1), &[0; 200]),
+    ];
+    let mut fresh = Harness::new(4);
+    fresh.submit(0, 0, 1);
+    let expected = fresh.sent(0);
+    for spoil in spoil {
+        let mut harness = Harness::new(4);
+        let mut transaction = Transaction::new(SHARDS, LIMITS);
+        spoil(&mut transaction);
+        transaction.clear();
+        assert_eq!((transaction.op_count(), transaction.shard()), (0, None));
+        transaction.add(key_of(0), 1);
+        assert_eq!((transaction.op_count(), transaction.shard()), (1, Some(ShardId(0))));
+        harness.try_submit(0, &mut transaction, 1).expect("nothing is wrong with it");
+        assert_eq!(harness.sent(0), expected);
+    }
+}
+
+#[test]
+fn what_was_built_is_what_the_shard_reads() {
+    let key = Key::Word(key_of(1));
+    let ops = [
+        Op::Get { key },
+        Op::Put { key, value: b"some bytes" },
+        Op::Delete { key },
+        Op::Add { key, delta: -3 },
+        Op::Append { key, value: b"8 bytes!" },
+        Op::CompareAndSet { key, expected: None, value: b"" },
+        Op::CompareAndSet { key, expected: Some(b"old"), value: b"new" },
+    ];
+    let mut transaction = transaction();
+    transaction
+        .get(key)
+        .put(key, b"some bytes")
+        .delete(key)
+        .add(key, -3)
+        .append(key, b"8 bytes!")
+        .compare_and_set(key, None, b"")
+        .compare_and_set(key, Some(b"old"), b"new");
+    let mut harness = Harness::new(1);
+    harness.try_submit(0, &mut transaction, 1).expect("nothing is wrong with it");
+    let sent = harness.sent(1).remove(0);
+    let mut pieces = PieceReader::new(&only_frame(&sent.frame), &Limits::DEFAULT);
+    let piece = pieces.next_piece().expect("a valid piece").expect("one piece");
+    let mut reader = piece.ops().expect("operations");
+    let read = ops.map(|_| reader.next_op().expect("a valid operation"));
+    assert_eq!((read, reader.remaining()), (ops, 0));
+}

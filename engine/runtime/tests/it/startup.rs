@@ -1,0 +1,76 @@
+//! What keeps an engine from starting is said in one line, with what to do about it.
+
+use crate::support;
+use punctual_runtime::config::{Address, CoreList};
+use punctual_runtime::{Config, Engine, EngineError, Transport, host};
+use std::net::TcpListener;
+
+/// The message of an error that the user can mend.
+fn usage(error: &EngineError) -> String {
+    assert!(error.is_usage(), "{error}");
+    let message = error.to_string();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
+}
+
+fn refused_embedded(config: Config) -> String {
+    usage(&Engine::embedded(config, Transport::Ring).start().expect_err("it must not start"))
+}
+
+fn refused_served(config: Config) -> String {
+    usage(&Engine::serve(config).start_shards().expect_err("it must not start"))
+}
+
+#[test]
+fn a_core_outside_the_mask_is_named_with_those_inside() {
+    let allowed = host::allowed_cores();
+    let other = (0..1024).rev().find(|core| !allowed.contains(core));
+    let Some(other) = other else { return support::skip("every core there could be is allowed") };
+    let mut config = support::config(1);
+    config.process.placement.coordinators = CoreList::Cores(vec![other]);
+    let message = refused_embedded(config);
+    assert!(message.contains(&format!("core {other} in placement.coordinators")), "{message}");
+    assert!(message.contains(&format!("{allowed:?}")), "{message}");
+    assert!(message.contains("choose among them"), "{message}");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_shard() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("a bound socket").to_string();
+    let config = support::at(&support::config(1), vec![Address::Tcp(address.clone())]);
+    let message = refused_served(config);
+    assert!(message.starts_with(&format!("shard 0 cannot listen at {address}")), "{message}");
+    assert!(message.contains("stop what listens there or change its address"), "{message}");
+}
+
+#[test]
+fn a_socket_file_is_taken_while_somebody_answers_and_free_when_nobody_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("0.sock");
+    let config = support::at(&support::config(1), vec![Address::Unix(path.clone())]);
+    let served = Engine::serve(config.clone()).start_shards().expect("the path is free");
+    let message = refused_served(config.clone());
+    assert!(message.contains("shard 0 cannot listen at unix:"), "{message}");
+    served.stop().expect("the shard stops");
+    assert!(!path.exists(), "the socket file goes with its shard");
+
+    // The file of a process that died is no obstacle.
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("the path is free"));
+    assert!(path.exists());
+    let served = Engine::serve(config).start_shards().expect("nobody answers there");
+    served.stop().expect("the shard stops");
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_bounds() {
+    let mut config = support::config(1);
+    config.process.in_flight = 0;
+    assert_eq!(refused_embedded(config), "in_flight = 0 is outside 1..=65536");
+}
+
+#[test]
+fn serving_without_addresses_says_where_to_put_them() {
+    let message = refused_served(support::config(1));
+    assert!(message.contains("set cluster.shards"), "{message}");
+}
