@@ -161,8 +161,8 @@ impl Client {
             return Err(ClientError::QueueFull);
         }
         core.wake_if_parked();
-        // The worker may have gone meanwhile: either it sees the request when it leaves, or it is seen
-        // here that it has left.
+        // The worker may have gone meanwhile: either it sees the request when it leaves, or it is
+        // seen here that it has left.
         if queue.gone.load(Ordering::SeqCst) {
             queue.send_back();
         }

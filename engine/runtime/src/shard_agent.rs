@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// A visitor that has not said who it is by then is shown out.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A stopping shard says goodbye in the first turn in which nothing arrives; peers that never pause get
-/// it after this.
+/// A stopping shard says goodbye in the first turn in which nothing arrives; peers that never
+/// pause get it after this.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a stopping shard waits for its peers to take their last replies.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,16 +12,16 @@ pub(crate) fn memory_hooks() -> MemoryHooks {
 
 /// Brings a cache line near without waiting for it.
 #[cfg(target_arch = "x86_64")]
-fn prefetch(slot: &[u64; 2]) {
+fn prefetch(line: &[[u64; 2]; 4]) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: the address is that of a live reference, and a prefetch has no effect but on the caches.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(slot).cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
 }
 
 /// Brings a cache line near; elsewhere by loading it.
 #[cfg(not(target_arch = "x86_64"))]
-fn prefetch(slot: &[u64; 2]) {
-    std::hint::black_box(slot[0]);
+fn prefetch(line: &[[u64; 2]; 4]) {
+    std::hint::black_box(line[0][0]);
 }
 
 /// Asks for huge pages behind `memory`: a table of many megabytes is looked up at random, and with small pages each

@@ -1,8 +1,9 @@
-//! Links carry frames between cores: through memory in one process, through sockets between processes.
+//! Links carry frames between cores: through memory in one process, through sockets between
+//! processes.
 //!
 //! A link never blocks. The agent that owns it writes messages into [`Link::outgoing`], calls
-//! [`Link::flush`] once a cycle (one write a flush: that is the batching), calls [`Link::poll`] and reads the
-//! frames that arrived where they lie. Both kinds pass the same tests.
+//! [`Link::flush`] once a cycle (one write a flush: that is the batching), calls [`Link::poll`] and
+//! reads the frames that arrived where they lie. Both kinds pass the same tests.
 #![forbid(unsafe_code)]
 
 mod handshake;
@@ -19,8 +20,8 @@ use punctual_wire::{BatchWriter, WireError};
 use std::io;
 use thiserror::Error;
 
-/// Bytes that may wait in an outgoing buffer before the link counts as full. One more frame's messages may
-/// come on top of it.
+/// Bytes that may wait in an outgoing buffer before the link counts as full. One more frame's
+/// messages may come on top of it.
 pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
 
 /// Why a link is at its end.
@@ -42,8 +43,8 @@ pub trait Link: Send {
     /// The outgoing batch.
     fn outgoing(&mut self) -> &mut BatchWriter;
 
-    /// Seals the open frame and moves as many bytes as the transport takes, in one write. Returns how
-    /// many. What is left goes with the next flush.
+    /// Seals the open frame and moves as many bytes as the transport takes, in one write. Returns
+    /// how many. What is left goes with the next flush.
     ///
     /// # Errors
     /// When the link is at its end.

@@ -1,8 +1,9 @@
-//! Parking: a thread that has nothing to do sleeps in `mio::Poll` until a socket, another core or its next
-//! deadline wakes it.
+//! Parking: a thread that has nothing to do sleeps in `mio::Poll` until a socket, another core or
+//! its next deadline wakes it.
 //!
-//! The links themselves are polled without any readiness event; events only end the sleep. So sockets
-//! are registered edge-triggered and what the events say is not looked at: after a sleep everything is polled.
+//! The links themselves are polled without any readiness event; events only end the sleep. So
+//! sockets are registered edge-triggered and what the events say is not looked at: after a sleep
+//! everything is polled.
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
@@ -25,8 +26,8 @@ impl CoreWaker {
     /// Wakes the core if it sleeps. To be called after the message for it was made visible.
     #[inline]
     pub fn wake_if_parked(&self) {
-        // Pairs with the fence in `Parker::park`: either this thread sees the flag, or the other one sees
-        // the message when it looks again before it sleeps.
+        // Pairs with the fence in `Parker::park`: either this thread sees the flag, or the other
+        // one sees the message when it looks again before it sleeps.
         fence(Ordering::SeqCst);
         if self.parked.load(Ordering::Relaxed) {
             self.wake();
@@ -99,8 +100,8 @@ impl Parker {
         &self.handle
     }
 
-    /// Sleeps for at most `timeout` (`None`: until woken), unless `look_again` finds something to do.
-    /// Returns whether it slept.
+    /// Sleeps for at most `timeout` (`None`: until woken), unless `look_again` finds something to
+    /// do. Returns whether it slept.
     ///
     /// # Errors
     /// When the operating system refuses. A signal is not an error: it ends the sleep.

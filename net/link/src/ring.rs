@@ -1,7 +1,7 @@
 //! The link between two cores of one process: whole batches change hands, no byte is copied.
 //!
-//! Each direction has two bounded queues: one brings full buffers to the reader, the other brings them back
-//! empty. A writer without an empty buffer is blocked: that is the back-pressure.
+//! Each direction has two bounded queues: one brings full buffers to the reader, the other brings
+//! them back empty. A writer without an empty buffer is blocked: that is the back-pressure.
 
 use crate::{CoreWaker, Link, LinkError, ParkHandle};
 use crossbeam::queue::ArrayQueue;
@@ -81,7 +81,8 @@ impl RingLink {
         bytes
     }
 
-    /// With batching off every frame travels alone, as it would take a write of its own on a socket.
+    /// With batching off every frame travels alone, as it would take a write of its own on a
+    /// socket.
     fn push_each(&mut self) -> usize {
         let mut bytes = 0;
         while bytes < self.outgoing.len() {

@@ -1,7 +1,7 @@
 //! Links over stream sockets: TCP between machines, Unix-domain sockets on one.
 //!
-//! The sockets are non-blocking and polled by their agent. Reads and writes may be partial; what is left is
-//! kept and goes on where it stopped.
+//! The sockets are non-blocking and polled by their agent. Reads and writes may be partial; what is
+//! left is kept and goes on where it stopped.
 
 use crate::ring::frame_bytes;
 use crate::{Link, LinkError, ParkHandle};
@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes taken in one read: enough to keep the number of system calls low, little enough to stay in a
-/// core's second-level cache.
+/// Bytes taken in one read: enough to keep the number of system calls low, little enough to stay in
+/// a core's second-level cache.
 const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Where a listener is.
@@ -83,7 +83,8 @@ impl StreamLink {
         }
     }
 
-    /// Begins to connect. Whether it succeeds shows in the first `flush` or `poll` that does not wait.
+    /// Begins to connect. Whether it succeeds shows in the first `flush` or `poll` that does not
+    /// wait.
     ///
     /// # Errors
     /// When the operating system refuses at once.
@@ -236,8 +237,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at an endpoint. Port 0 lets the system choose. A socket file whose process is gone is
-    /// replaced; one that somebody still answers at is not.
+    /// Listens at an endpoint. Port 0 lets the system choose. A socket file whose process is gone
+    /// is replaced; one that somebody still answers at is not.
     ///
     /// # Errors
     /// When the endpoint is taken or not allowed.
@@ -312,8 +313,8 @@ impl Drop for Listener {
     }
 }
 
-/// Whether this is a socket file at which nobody listens any more. Any other file refuses a connection
-/// as well, and must not be taken for one.
+/// Whether this is a socket file at which nobody listens any more. Any other file refuses a
+/// connection as well, and must not be taken for one.
 fn is_abandoned(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
         && std::os::unix::net::UnixStream::connect(path)

@@ -1,5 +1,6 @@
 //! What every link promises, asked of each kind by the same tests. Nothing sleeps to wait: whatever
-//! needs another thread or the kernel is asked again until it is there, or the deadline fails the test.
+//! needs another thread or the kernel is asked again until it is there, or the deadline fails the
+//! test.
 
 mod batches;
 mod flood;
@@ -9,8 +10,7 @@ mod park;
 
 use crate::{Endpoint, Link, LinkError, Listener, StreamLink, ring_pair};
 use punctual_wire::{
-    BatchWriter, FrameKind, FrameReader, Limits, Piece, PieceBody, PieceReader,
-    TxnSequence,
+    BatchWriter, FrameKind, FrameReader, Limits, Piece, PieceBody, PieceReader, TxnSequence,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
@@ -111,8 +111,8 @@ fn flush_all(link: &mut dyn Link) {
 /// The messages of one frame: index and arguments of each.
 type Batch = Vec<(u64, Vec<u8>)>;
 
-/// Takes in what has arrived and reads at most `frames_max` whole frames of it. The end of the link is
-/// reported when there is nothing left to read.
+/// Takes in what has arrived and reads at most `frames_max` whole frames of it. The end of the link
+/// is reported when there is nothing left to read.
 fn receive(
     link: &mut dyn Link,
     frames_max: usize,

@@ -53,7 +53,8 @@ pub struct FrameHeader {
     pub flags: u8,
     /// Messages in the batch, at least 1.
     pub count: U16,
-    /// CRC-32C of the whole frame with this field as zero, or zero when bit 0 of `flags` is not set.
+    /// CRC-32C of the whole frame with this field as zero, or zero when bit 0 of `flags` is not
+    /// set.
     pub checksum: U32,
 }
 
@@ -145,8 +146,9 @@ fn checksum_of(header: &FrameHeader, body: &[u8]) -> u32 {
 
 /// The outgoing buffer of a link: messages go in, frames come out.
 ///
-/// Messages of the same kind share a frame until the batch limit, the frame limit, another kind or a
-/// [`seal`](Self::seal) ends it. The buffer is reused for ever; in the steady state nothing is allocated.
+/// Messages of the same kind share a frame until the batch limit, the frame limit, another kind or
+/// a [`seal`](Self::seal) ends it. The buffer is reused for ever; in the steady state nothing is
+/// allocated.
 #[derive(Debug)]
 pub struct BatchWriter {
     buffer: Vec<u8>,

@@ -1,7 +1,8 @@
 //! The handshake: who is there, does it speak this version, does it belong to this cluster.
 //!
-//! The connecting side sends one `Hello`, the listening side answers `Welcome` or `Goodbye`. Frames of
-//! the handshake never carry a checksum; afterwards the negotiated features hold in both directions.
+//! The connecting side sends one `Hello`, the listening side answers `Welcome` or `Goodbye`. Frames
+//! of the handshake never carry a checksum; afterwards the negotiated features hold in both
+//! directions.
 
 use crate::{CloseReason, Frame, FrameKind, WireError};
 use zerocopy::little_endian::{U16, U32, U64};

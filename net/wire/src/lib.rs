@@ -1,9 +1,10 @@
 //! The layout of every frame and message that Punctual puts on a wire.
 //!
-//! A *frame* is a 12-byte [`FrameHeader`] and a batch of *messages* of one [`FrameKind`]. Everything
-//! is little-endian and unaligned, so a message is read where the kernel (or the peer's core) put it:
-//! readers borrow from the receive buffer and never copy a payload. Each struct is the only
-//! definition of its layout; writer and reader both use it, and its size is asserted at compile time.
+//! A *frame* is a 12-byte [`FrameHeader`] and a batch of *messages* of one [`FrameKind`].
+//! Everything is little-endian and unaligned, so a message is read where the kernel (or the peer's
+//! core) put it: readers borrow from the receive buffer and never copy a payload. Each struct is
+//! the only definition of its layout; writer and reader both use it, and its size is asserted at
+//! compile time.
 //!
 //! This crate does no I/O, reads no clock and has no `unsafe`. The byte-by-byte description for
 //! people is `docs/wire-format.md`.

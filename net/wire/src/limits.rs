@@ -18,7 +18,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The defaults: 1 MiB frames of up to 256 messages, 1 KiB keys, 256 KiB values, 1,024 operations.
+    /// The defaults: 1 MiB frames of up to 256 messages, 1 KiB keys, 256 KiB values, 1,024
+    /// operations.
     pub const DEFAULT: Self = Self {
         frame_bytes_max: 1 << 20,
         batch_max: 256,
@@ -33,8 +34,8 @@ impl Limits {
     /// Bytes of a result that carries no value longer than a word.
     const SHORT_RESULT_BYTES: u32 = 9;
 
-    /// Shortest `frame_bytes_max` that has room for the largest operation, and for short results of a
-    /// transaction with `ops_max` operations.
+    /// Shortest `frame_bytes_max` that has room for the largest operation, and for short results of
+    /// a transaction with `ops_max` operations.
     #[must_use]
     pub fn frame_bytes_min(&self) -> u64 {
         let heads = 1024;
@@ -43,8 +44,8 @@ impl Limits {
         operation + results + heads
     }
 
-    /// Bytes that the results of one transaction may take before long values are left out: what a frame
-    /// holds less room for a short result of every operation.
+    /// Bytes that the results of one transaction may take before long values are left out: what a
+    /// frame holds less room for a short result of every operation.
     #[must_use]
     pub fn results_bytes_max(&self) -> usize {
         let short = u32::from(self.ops_max) * Self::SHORT_RESULT_BYTES;

@@ -4,12 +4,12 @@ use crate::{BatchWriter, Frame, FrameKind, Limits, OpReader, ResultReader, WireE
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Names a transaction within its coordinator's session: a slot of the in-flight table and how often
-/// that slot was used before.
+/// Names a transaction within its coordinator's session: a slot of the in-flight table and how
+/// often that slot was used before.
 ///
-/// The slot is in the low 16 bits, so a shard finds the outcome of a retry by index, and knows from a
-/// newer use of the slot that the coordinator is done with every older one (the session slots of NFS
-/// 4.1, RFC 8881 section 2.10.6).
+/// The slot is in the low 16 bits, so a shard finds the outcome of a retry by index, and knows from
+/// a newer use of the slot that the coordinator is done with every older one (the session slots of
+/// NFS 4.1, RFC 8881 section 2.10.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TxnSequence(pub u64);
 
@@ -93,7 +93,8 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// Appends a piece whose body is encoded already. `is_call` says that it starts with a call head.
+    /// Appends a piece whose body is encoded already. `is_call` says that it starts with a call
+    /// head.
     pub fn write(
         out: &mut BatchWriter,
         sequence: TxnSequence,
@@ -152,8 +153,8 @@ impl<'a> PieceReader<'a> {
 
     /// The next piece, or `None` after the last.
     ///
-    /// The operations inside are not read here: whoever runs them must have read all of them once first,
-    /// so that a malformed one stops the piece before it did anything.
+    /// The operations inside are not read here: whoever runs them must have read all of them once
+    /// first, so that a malformed one stops the piece before it did anything.
     ///
     /// # Errors
     /// When heads are cut short, limits are exceeded or bytes are left over.

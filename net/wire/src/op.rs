@@ -1,9 +1,9 @@
 //! Keys and operations.
 //!
-//! An operation is one code byte and its operands. The low four bits of the code name the operation;
-//! bit 6 says that the key is a bare 8-byte word, bit 7 that the value is one. Everything else is
-//! length-prefixed: `u16` for keys, `u32` for values. Short forms are canonical: an 8-byte key or value
-//! is always written as a word, so that equal keys have equal bytes.
+//! An operation is one code byte and its operands. The low four bits of the code name the
+//! operation; bit 6 says that the key is a bare 8-byte word, bit 7 that the value is one.
+//! Everything else is length-prefixed: `u16` for keys, `u32` for values. Short forms are canonical:
+//! an 8-byte key or value is always written as a word, so that equal keys have equal bytes.
 
 use crate::{Limits, WireError};
 
@@ -80,8 +80,8 @@ pub enum Op<'a> {
         /// Key to remove.
         key: Key<'a>,
     },
-    /// Adds to the first eight bytes of the value, a little-endian `i64` that wraps round. An absent
-    /// key counts as an 8-byte zero; a value of fewer bytes is the wrong type.
+    /// Adds to the first eight bytes of the value, a little-endian `i64` that wraps round. An
+    /// absent key counts as an 8-byte zero; a value of fewer bytes is the wrong type.
     Add {
         /// Key to change.
         key: Key<'a>,
@@ -157,7 +157,8 @@ impl<'a> Op<'a> {
     /// Appends the encoded operation.
     ///
     /// # Panics
-    /// When a key is longer than a `u16` or a value than a `u32` can say; [`check`](Self::check) first.
+    /// When a key is longer than a `u16` or a value than a `u32` can say; [`check`](Self::check)
+    /// first.
     pub fn write(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Get { key } => write_head(out, CODE_GET, key),
@@ -243,8 +244,9 @@ impl<'a> OpReader<'a> {
         self.rest.len()
     }
 
-    /// The next operation if it reads or increments a word key: the key, and what is added. It is not
-    /// taken yet; [`skip_word`](Self::skip_word) does that. The fast path beside [`next_op`](Self::next_op).
+    /// The next operation if it reads or increments a word key: the key, and what is added. It is
+    /// not taken yet; [`skip_word`](Self::skip_word) does that. The fast path beside
+    /// [`next_op`](Self::next_op).
     #[inline(always)]
     #[must_use]
     pub fn peek_word(&self) -> Option<(u64, Option<i64>)> {

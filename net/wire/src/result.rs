@@ -1,7 +1,7 @@
 //! Results of operations, in the order of the operations.
 //!
-//! A result is one code byte and perhaps a value. The low four bits are the status; bit 6 says that a
-//! length-prefixed value follows, bit 7 that an 8-byte value follows.
+//! A result is one code byte and perhaps a value. The low four bits are the status; bit 6 says that
+//! a length-prefixed value follows, bit 7 that an 8-byte value follows.
 
 use crate::WireError;
 
@@ -15,7 +15,8 @@ pub enum ResultStatus {
     NotFound = 1,
     /// The value is too short to be added to; nothing changed.
     WrongType = 2,
-    /// The value would exceed its limit, or the results would exceed a reply; a write did not happen.
+    /// The value would exceed its limit, or the results would exceed a reply; a write did not
+    /// happen.
     TooLarge = 3,
     /// The value was not the expected one; nothing changed. The result carries the value found.
     Mismatch = 4,
@@ -23,8 +24,8 @@ pub enum ResultStatus {
 
 /// The result of one operation.
 ///
-/// `Get` yields the value; `Add` the new number (8 bytes); `Append` the new length (8 bytes, `u64`);
-/// a mismatch the value found; everything else no value.
+/// `Get` yields the value; `Add` the new number (8 bytes); `Append` the new length (8 bytes,
+/// `u64`); a mismatch the value found; everything else no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpResult<'a> {
     /// How it ended.

@@ -3,8 +3,9 @@
 use crate::Key;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The part of a key that decides its shard: the text between the first `{` and the next `}` if there
-/// is one, else the whole key. An empty pair of braces counts as text, as in Redis Cluster hash tags.
+/// The part of a key that decides its shard: the text between the first `{` and the next `}` if
+/// there is one, else the whole key. An empty pair of braces counts as text, as in Redis Cluster
+/// hash tags.
 #[must_use]
 pub fn routing_part(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|byte| *byte == b'{') else {

@@ -69,7 +69,7 @@ fn instead_of_a_hello(good: &Hello) -> Vec<Attack> {
         malformed("zeros", vec![0; 12]),
         malformed("a header that announces too much", header(1 << 30, FrameKind::Hello as u8)),
         malformed("a transaction before the hello", dispatch(1, &[theft()])),
-        malformed("the magic of another program", bytes_of(&Hello { magic: 1.into(), ..good })),
+        malformed("the magic of another program", bytes_of(&Hello { magic: 1_u64.into(), ..good })),
         malformed("an unknown role", bytes_of(&Hello { role: 9, ..good })),
         refused(
             "another version",
@@ -81,9 +81,13 @@ fn instead_of_a_hello(good: &Hello) -> Vec<Attack> {
             &Hello { cluster: other_cluster, ..good },
             CloseReason::ClusterConfig,
         ),
-        refused("another shard", &Hello { shard: 1.into(), ..good }, CloseReason::WrongShard),
-        refused("no slots", &Hello { slots: 0.into(), ..good }, CloseReason::TooManySlots),
-        refused("many slots", &Hello { slots: 65_537.into(), ..good }, CloseReason::TooManySlots),
+        refused("another shard", &Hello { shard: 1_u16.into(), ..good }, CloseReason::WrongShard),
+        refused("no slots", &Hello { slots: 0_u32.into(), ..good }, CloseReason::TooManySlots),
+        refused(
+            "too many slots",
+            &Hello { slots: (TxnSequence::SLOTS_MAX + 1).into(), ..good },
+            CloseReason::TooManySlots,
+        ),
         Attack { name: "half a hello", bytes: half, goodbye: None },
         Attack { name: "not a word", bytes: Vec::new(), goodbye: None },
     ]
@@ -126,8 +130,8 @@ fn attack(peer: &mut Peer, attack: &Attack) {
     assert!(peer.is_closed(), "{}: the link stays open", attack.name);
 }
 
-/// Attacks a shard again and again while a good client goes on. Every attack counts once, in the first of
-/// the counters only.
+/// Attacks a shard again and again while a good client goes on. Every attack counts once, in the
+/// first of the counters only.
 fn survives(welcomed: bool, [counter, other]: [Counter; 2], attacks: fn(&Hello) -> Vec<Attack>) {
     let config = support::config(1);
     let served = support::serve(&config);
@@ -147,9 +151,7 @@ fn survives(welcomed: bool, [counter, other]: [Counter; 2], attacks: fn(&Hello) 
             attack(&mut peer, bad);
             support::until(bad.name, || counters.sum("shard0", counter) >= count);
             let before = commits.load(Ordering::Relaxed);
-            support::until("the good client goes on", || {
-                commits.load(Ordering::Relaxed) > before
-            });
+            support::until("the good client goes on", || commits.load(Ordering::Relaxed) > before);
         }
         enough.store(true, Ordering::Relaxed);
     });

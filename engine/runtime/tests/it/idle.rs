@@ -31,8 +31,8 @@ fn an_idle_engine_sleeps_and_takes_hardly_a_turn() {
 
 #[test]
 fn sleeping_cores_are_woken_by_every_submit_and_every_reply() {
-    // With a wake-up lost, a transaction would wait until a sleeping core looks round by itself, 50 ms on
-    // average: all of them together longer than the patience.
+    // With a wake-up lost, a transaction would wait until a sleeping core looks round by itself,
+    // 50 ms on average: all of them together longer than the patience.
     const ROUNDS: i64 = 1000;
     let (engine, client) = parking();
     let start = Instant::now();

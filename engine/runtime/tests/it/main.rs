@@ -1,8 +1,8 @@
-//! Whole engines on real threads and sockets: what one process embeds, what two share, and what becomes of
-//! it all when a peer dies, lies or keeps silent.
+//! Whole engines on real threads and sockets: what one process embeds, what two share, and what
+//! becomes of it all when a peer dies, lies or keeps silent.
 //!
-//! Nothing here decides by time. Deadlines are generous and only end what would hang for ever; ports are
-//! chosen by the system.
+//! Nothing here decides by time. Deadlines are generous and only end what would hang for ever;
+//! ports are chosen by the system.
 
 mod cluster;
 mod hostile;

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 const GATE: u16 = 1;
 
-/// A procedure that holds its shard until the test lets go, so that "in flight" is no matter of luck. No
-/// real procedure waits for anything.
+/// A procedure that holds its shard until the test lets go, so that "in flight" is no matter of
+/// luck. No real procedure waits for anything.
 struct Gate {
     entered: mpsc::Sender<()>,
     open: Mutex<mpsc::Receiver<()>>,

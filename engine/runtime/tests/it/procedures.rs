@@ -75,8 +75,8 @@ fn a_procedure_commits_or_leaves_no_trace_over_the_wire() {
     }
 }
 
-/// What a worker with these procedures hears from a shard with `transfer`, and how often either of them
-/// counts a refusal.
+/// What a worker with these procedures hears from a shard with `transfer`, and how often either
+/// of them counts a refusal.
 fn first_event(procedures: Procedures) -> (LinkEvent, [u64; 2]) {
     let config = support::config(1);
     let served = Engine::serve(support::on_any_port(&config)).procedures(named("transfer"));

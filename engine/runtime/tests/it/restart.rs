@@ -6,7 +6,8 @@ use punctual_runtime::config::{Address, Config};
 use punctual_runtime::{Counter, Engine, Outcome, UnknownReason};
 use std::net::TcpListener;
 
-/// Serves one shard, stops it, serves it again at the same address, with a worker that notices by itself.
+/// Serves one shard, stops it, serves it again at the same address, with a worker that notices by
+/// itself.
 fn restarts_at(config: &Config) {
     let served = Engine::serve(config.clone()).start_shards().expect("the shard is served");
     let config = support::at(config, support::addresses_of(&served));

@@ -33,17 +33,20 @@ fn a_retry_after_reconnecting_is_answered_from_memory() {
     let (first, second) = (TxnSequence::new(0, 1), TxnSequence::new(0, 2));
     let mut peer = session(5, &config, &endpoint);
     let answer = add(&mut peer, first);
-    assert_eq!((answer.status, &answer.numbers), (ReplyStatus::Committed, &vec![Some(1)]));
+    assert_eq!(answer.status, ReplyStatus::Committed);
+    assert_eq!(answer.numbers, [Some(1)]);
     drop(peer);
 
     let mut peer = session(5, &config, &endpoint);
     assert_eq!(add(&mut peer, first), answer, "the same outcome, commit timestamp and all");
     // A new use of the slot is a new transaction; so is the same sequence of another session.
     let next = add(&mut peer, second);
-    assert_eq!((next.sequence, &next.numbers), (second, &vec![Some(2)]));
+    assert_eq!(next.sequence, second);
+    assert_eq!(next.numbers, [Some(2)]);
     assert!(next.commit > answer.commit, "commits of a shard strictly increase");
     let other = add(&mut session(6, &config, &endpoint), first);
-    assert_eq!((other.sequence, &other.numbers), (first, &vec![Some(3)]));
+    assert_eq!(other.sequence, first);
+    assert_eq!(other.numbers, [Some(3)]);
     drop(peer);
 
     let counters = served.counters().clone();
@@ -69,8 +72,8 @@ fn a_coordinator_that_vanishes_loses_nothing_but_its_own_work() {
             let sequence = TxnSequence::new(0, 1);
             let mut peer = session(100 + round, &config, &endpoint);
             peer.dispatch(sequence, Op::Add { key: KEY, delta: 1 });
-            // It dies with the reply on its way. Whether the shard ran the transaction, nobody knows:
-            // asking again makes sure, and never runs it twice.
+            // It dies with the reply on its way. Whether the shard ran the transaction, nobody
+            // knows: asking again makes sure, and never runs it twice.
             drop(peer);
             let answer = add(&mut session(100 + round, &config, &endpoint), sequence);
             assert_eq!(answer.status, ReplyStatus::Committed);

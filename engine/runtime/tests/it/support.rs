@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 /// Nothing that works takes this long, not even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A configuration for tests: nobody spins, and no transaction is given up because the machine is busy.
+/// A configuration for tests: nobody spins, and no transaction is given up because the machine is
+/// busy.
 pub(crate) fn config(shards: u16) -> Config {
     let mut config = Config::embedded(shards);
     config.process.backend = Backend::Threads;

@@ -103,7 +103,8 @@ fn a_member_of_the_cluster_is_welcomed() {
 
 #[test]
 fn only_features_that_both_offer_hold_and_a_checksum_is_then_in_every_frame() {
-    let offers = [(0, 0, false), (1, 0, false), (0, 1, false), (1, 1, true), (1 << 40 | 1, 1, true)];
+    let offers =
+        [(0, 0, false), (1, 0, false), (0, 1, false), (1, 1, true), (1 << 40 | 1, 1, true)];
     for kind in Kind::ALL {
         for (client, server, checksum) in offers {
             let (mut near, mut far) = pair(kind, 256);
@@ -284,10 +285,7 @@ fn garbage_instead_of_a_hello_is_refused_with_what_is_wrong() {
         (long, WireError::FrameLength { len: 257, min, max }),
         (summed, WireError::FrameFlags(1)),
         (greet(&Hello { magic: 5.into(), ..hello() }), WireError::Magic(5)),
-        (
-            greet(&Hello { role: 9, ..hello() }),
-            WireError::UnknownValue { what: "role", value: 9 },
-        ),
+        (greet(&Hello { role: 9, ..hello() }), WireError::UnknownValue { what: "role", value: 9 }),
     ];
     for (bytes, wrong) in cases {
         let (mut socket, mut link) = stranger();

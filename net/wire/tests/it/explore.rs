@@ -1,11 +1,11 @@
-//! What arbitrary bytes may do to the readers of everything that a peer can send: be refused, no more.
-//! A reader that panics, reads too far or lets through what it promises to refuse fails here.
+//! What arbitrary bytes may do to the readers of everything that a peer can send: be refused, no
+//! more. A reader that panics, reads too far or lets through what it promises to refuse fails here.
 //!
 //! Shared by a property test beside it and by the fuzz target in `fuzz/`.
 
 use punctual_wire::{
-    FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Limits, OpReader, PieceBody,
-    PieceReader, ReplyReader, ResultReader, shard_of,
+    FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Key, Limits, Op, OpReader,
+    PieceBody, PieceReader, ReplyReader, ResultReader, shard_of,
 };
 
 /// Small enough that a few random bytes exceed them.
@@ -85,7 +85,11 @@ fn ops(bytes: &[u8], limits: &Limits) {
     let mut reader = OpReader::new(bytes);
     let mut again = Vec::new();
     let mut taken = 0;
-    while let Ok(op) = reader.next_op() {
+    loop {
+        let fast = reader.clone();
+        let next = reader.next_op();
+        assert_peek_agrees(fast, next.ok(), &reader);
+        let Ok(op) = next else { break };
         taken = bytes.len() - reader.remaining();
         op.write(&mut again);
         let key_fits = op.key().len() <= usize::from(limits.key_bytes_max);
@@ -94,6 +98,21 @@ fn ops(bytes: &[u8], limits: &Limits) {
     }
     // There is one way to write each operation, so nothing else can have been read.
     assert_eq!(again, bytes[..taken]);
+}
+
+/// The fast path must see what the reader of all operations sees, and go on from the same place.
+fn assert_peek_agrees(mut fast: OpReader<'_>, op: Option<Op<'_>>, after: &OpReader<'_>) {
+    let peeked = fast.peek_word();
+    let word = match op {
+        Some(Op::Get { key: Key::Word(key) }) => Some((key, None)),
+        Some(Op::Add { key: Key::Word(key), delta }) => Some((key, Some(delta))),
+        _ => None,
+    };
+    assert_eq!(peeked, word);
+    if let Some((_, delta)) = peeked {
+        fast.skip_word(delta.is_some());
+        assert_eq!(fast.remaining(), after.remaining());
+    }
 }
 
 fn replies(frame: &Frame<'_>) {

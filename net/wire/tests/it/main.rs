@@ -1,5 +1,5 @@
-//! Tests of the wire format through its public face: what is written is read back equal, what is cut
-//! waits for the rest, and no bytes whatever get more than an error.
+//! Tests of the wire format through its public face: what is written is read back equal, what is
+//! cut waits for the rest, and no bytes whatever get more than an error.
 
 mod explore;
 mod frames;

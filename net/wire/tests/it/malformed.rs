@@ -162,7 +162,8 @@ fn a_mistake_in_an_operation_is_named() {
     let unknown = |value| WireError::UnknownValue { what: "operation", value };
     let long_key = WireError::UnknownValue { what: "length of a long key", value: 8 };
     let long_value = WireError::UnknownValue { what: "length of a long value", value: 8 };
-    // Get, put, delete, add, append and compare-and-set are 1 to 6; 0x40: word key, 0x80: word value.
+    // Get, put, delete, add, append and compare-and-set are 1 to 6; 0x40: word key, 0x80: word
+    // value.
     let cases: [(&str, &[u8], WireError); 24] = [
         ("nothing", &[], truncated("operation")),
         ("no key", &[0x01], truncated("key")),

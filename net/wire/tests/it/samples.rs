@@ -1,4 +1,5 @@
-//! Messages that own their bytes: how they are drawn at random, written and compared with what is read.
+//! Messages that own their bytes: how they are drawn at random, written and compared with what is
+//! read.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -17,13 +17,7 @@ fn a_completion_carries_tag_outcome_time_and_results() {
     for (status, outcome, results, expected) in cases {
         let sequence = harness.submit(3, 1, 42);
         harness.answer(7, 1, sequence, status, &results);
-        let done = Done {
-            sequence,
-            tag: 42,
-            outcome,
-            submitted_at: Nanos(3),
-            results: expected,
-        };
+        let done = Done { sequence, tag: 42, outcome, submitted_at: Nanos(3), results: expected };
         assert_eq!(std::mem::take(&mut harness.done), [done]);
     }
     assert_eq!(harness.coordinator.in_flight(), 0);

@@ -1,0 +1,3 @@
+//! The core from outside, as a program that embeds it sees it.
+
+mod alloc;
