@@ -3,7 +3,7 @@
 use crate::support::{self, PATIENCE};
 use punctual_runtime::{
     Client, ClientError, Counter, Engine, Pending, Procedure, ProcedureContext, Procedures,
-    TransactionResult, Transport, Verdict,
+    TransactionResult, Transport, Verdict, host,
 };
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,6 +150,9 @@ fn dropping_a_pending_does_not_take_its_transaction_back() {
 
 #[test]
 fn a_stop_waits_for_what_was_submitted_before_and_takes_nothing_after() {
+    if host::allowed_cores().len() < 2 {
+        return support::skip("on one core the gate would hold the worker as well, allow a second");
+    }
     let (engine, client, keeper) = gated();
     let held = submit_gate(&client, b"held");
     keeper.wait();

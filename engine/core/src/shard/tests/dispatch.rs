@@ -6,9 +6,8 @@ use super::*;
 fn commits_strictly_increase_and_are_not_before_now_even_when_the_clock_runs_back() {
     let mut harness = Harness::plain();
     let mut last = i64::MIN;
-    let mut generation = 0;
-    for now in [-5, 0, 100, 100, 99, 7, 103, 1_000, 3, 1_002] {
-        generation += 1;
+    let clock: [i64; 10] = [-5, 0, 100, 100, 99, 7, 103, 1_000, 3, 1_002];
+    for (generation, now) in (1..).zip(clock) {
         let requests: Vec<_> = (0..5).map(|slot| piece(seq(slot, generation), &[get(1)])).collect();
         let answers = harness.run(now, &requests);
         assert_eq!(answers.len(), requests.len());
@@ -66,7 +65,8 @@ fn malformed(sequence: TxnSequence, good: &[Op<'_>]) -> Vec<(&'static str, Reque
 
 #[test]
 fn a_malformed_piece_and_all_after_it_do_nothing_wherever_it_stands() {
-    for bad_at in [0, 1, 15, 16, 17, 40] {
+    // At the ends of the windows in which pieces are checked, and inside of them.
+    for bad_at in [0, 1, 7, 8, 9, 15, 16, 17, 40] {
         for (what, bad) in malformed(seq(bad_at, 1), &[add(u64::from(bad_at), 1)]) {
             let mut harness = Harness::new(config(SMALL), Procedures::new());
             let good = |at: u16| piece(seq(at, 1), &[add(u64::from(at), 1)]);
@@ -103,7 +103,7 @@ fn good_operations_before_a_bad_one_do_nothing_and_the_shard_serves_on() {
 
 #[test]
 fn a_frame_with_more_or_fewer_pieces_than_it_announces_is_an_error() {
-    for count in [1, 16, 17] {
+    for count in [1, 8, 9, 16, 17] {
         for (announced, tail) in [(count - 1, "more"), (count + 1, "fewer")] {
             let mut harness = Harness::plain();
             let mut input = BatchWriter::new(harness.limits, u16::MAX, false);
