@@ -1,6 +1,7 @@
 //! The Punctual program: serve shards, run benches, look at the machine.
 //!
-//! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a second time.
+//! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a
+//! second time.
 #![forbid(unsafe_code)]
 
 mod commands;

@@ -12,8 +12,8 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// One run of one coordinator worker or shard: drawn at random at its start and never used again, so
-/// that a restarted peer is recognised.
+/// One run of one coordinator worker or shard: drawn at random at its start and never used again,
+/// so that a restarted peer is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 

@@ -1,9 +1,10 @@
 //! The rules of Punctual: what a coordinator, a shard and a store do, and when.
 //!
-//! Everything here is a state machine without I/O. Input is `(now, message)`, output is pushed into a
-//! [`BatchWriter`](punctual_wire::BatchWriter) that the caller owns. No clock is read, no socket opened,
-//! no thread started, nothing is logged and nothing is shared: the same code runs pinned to a core and
-//! in a simulator under virtual time. Rules are cited as `protocol R6`; they stand in `docs/protocol.md`.
+//! Everything here is a state machine without I/O. Input is `(now, message)`, output is pushed into
+//! a [`BatchWriter`](punctual_wire::BatchWriter) that the caller owns. No clock is read, no socket
+//! opened, no thread started, nothing is logged and nothing is shared: the same code runs pinned to
+//! a core and in a simulator under virtual time. Rules are cited as `protocol R6`; they stand in
+//! `docs/protocol.md`.
 #![forbid(unsafe_code)]
 #![warn(clippy::cast_possible_truncation)]
 

@@ -16,10 +16,11 @@ pub enum Verdict {
 
 /// Logic that runs inside a shard, alone, from beginning to end.
 ///
-/// It must be deterministic: what it does may depend only on its arguments and on the keys of its shard.
+/// It must be deterministic: what it does may depend only on its arguments and on the keys of its
+/// shard.
 pub trait Procedure: Send + Sync {
-    /// Runs the procedure. What it reports with [`ProcedureContext::result`] goes to the caller, also
-    /// when it aborts.
+    /// Runs the procedure. What it reports with [`ProcedureContext::result`] goes to the caller,
+    /// also when it aborts.
     fn run(&self, context: &mut ProcedureContext<'_>, args: &[u8]) -> Verdict;
 }
 
@@ -62,8 +63,8 @@ impl<'a> ProcedureContext<'a> {
         self.store.get(key)
     }
 
-    /// The first eight bytes of a value as a little-endian number; zero for an absent key, `None` for a
-    /// shorter value.
+    /// The first eight bytes of a value as a little-endian number; zero for an absent key, `None`
+    /// for a shorter value.
     #[must_use]
     pub fn number(&self, key: Key<'_>) -> Option<i64> {
         match self.store.get(key) {
@@ -169,8 +170,8 @@ impl UndoLog {
     }
 }
 
-/// The procedures of a cluster, by id. Every shard and every coordinator must register the same ones
-/// under the same names: they are part of the cluster's hash.
+/// The procedures of a cluster, by id. Every shard and every coordinator must register the same
+/// ones under the same names: they are part of the cluster's hash.
 #[derive(Default)]
 pub struct Procedures {
     by_id: BTreeMap<u16, (String, Box<dyn Procedure>)>,

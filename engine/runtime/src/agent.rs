@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 /// A state machine with its links, run in a loop by the core it lives on.
 pub(crate) trait Agent: Send {
-    /// Called once, on the core's own thread, before the first turn. `park` is where the core sleeps, if it
-    /// ever does.
+    /// Called once, on the core's own thread, before the first turn. `park` is where the core
+    /// sleeps, if it ever does.
     fn start(&mut self, park: Option<&ParkHandle>);
 
     /// Does what there is to do without waiting. Returns how much it did: 0 means idle.

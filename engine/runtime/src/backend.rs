@@ -52,7 +52,7 @@ fn try_glommio() -> Result<(), String> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     if let Some(bytes) = limit.filter(|bytes| *bytes < MEMLOCK_BYTES_MIN) {
         return Err(format!(
-            "only {bytes} bytes of memory may be locked (ulimit -l); raise the limit to {} KiB or more",
+            "only {bytes} bytes of memory may be locked (ulimit -l); raise the limit to {} KiB",
             MEMLOCK_BYTES_MIN / 1024
         ));
     }
@@ -76,8 +76,8 @@ pub(crate) fn spawn(
             let placement = core.map_or(Placement::Unbound, Placement::Fixed);
             let executor =
                 LocalExecutorBuilder::new(placement).name(&name).io_memory(IO_MEMORY_BYTES);
-            // The loop is the executor's only task and has nobody to yield to. See decision 0004 for what
-            // happens to an executor that yields all the same.
+            // The loop is the executor's only task and has nobody to yield to. See decision 0004
+            // for what happens to an executor that yields all the same.
             let spawned = executor.spawn(move || async move {
                 core_loop.start();
                 while core_loop.turn() {}

@@ -2,9 +2,7 @@
 
 use crate::driver::{Driver, Submitter};
 use flume::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use punctual_core::{
-    Completion, Nanos, Outcome, SubmitError, Transaction, TransactionError, UnknownReason,
-};
+use punctual_core::{Completion, Nanos, Outcome, SubmitError, Transaction, TransactionError};
 use punctual_link::CoreWaker;
 use punctual_wire::{Limits, ResultStatus};
 use std::collections::VecDeque;
@@ -239,7 +237,7 @@ impl Future for PendingFuture {
 
 /// A request that a worker has not been able to submit yet.
 struct Waiting {
-    request: Request,
+    request: Box<Request>,
     since: Nanos,
     why: SubmitError,
 }
@@ -247,7 +245,9 @@ struct Waiting {
 /// The driver behind [`Client`].
 pub(crate) struct ClientDriver {
     queue: Arc<RequestQueue>,
-    waiting: VecDeque<Waiting>,
+    /// What waits for a shard, by shard: one that is out of reach holds up nothing but its own.
+    waiting: Vec<VecDeque<Waiting>>,
+    /// Most that may wait for one shard.
     waiting_max: usize,
     deadline: Duration,
     answers: Vec<Option<Sender<Answer>>>,
@@ -256,10 +256,15 @@ pub(crate) struct ClientDriver {
 }
 
 impl ClientDriver {
-    pub(crate) fn new(queue: Arc<RequestQueue>, in_flight: u32, deadline: Duration) -> Self {
+    pub(crate) fn new(
+        queue: Arc<RequestQueue>,
+        shards: u16,
+        in_flight: u32,
+        deadline: Duration,
+    ) -> Self {
         Self {
             queue,
-            waiting: VecDeque::new(),
+            waiting: (0..shards).map(|_| VecDeque::new()).collect(),
             waiting_max: in_flight as usize,
             deadline,
             answers: Vec::new(),
@@ -268,19 +273,19 @@ impl ClientDriver {
         }
     }
 
-    /// Submits one request. Gives it back if it has to wait.
+    /// Submits one request, or says why it has to wait.
     fn submit(
         &mut self,
-        mut request: Request,
+        request: &mut Request,
         submitter: &mut Submitter<'_>,
-    ) -> Result<(), (Request, SubmitError)> {
+    ) -> Result<(), SubmitError> {
         let tag = self.free.pop().unwrap_or_else(|| {
             self.answers.push(None);
             self.answers.len() - 1
         });
         match submitter.submit(&mut request.transaction, tag as u64) {
             Ok(_) => {
-                self.answers[tag] = Some(request.answer);
+                self.answers[tag] = Some(request.answer.clone());
                 Ok(())
             }
             Err(SubmitError::Invalid(error)) => {
@@ -290,22 +295,48 @@ impl ClientDriver {
             }
             Err(error) => {
                 self.free.push(tag);
-                Err((request, error))
+                Err(error)
             }
         }
     }
 
-    /// Tries those again that had to wait, and ends those that waited too long. Each is looked at once.
+    /// Takes one request from the queue: it is submitted, waits in line, or is refused.
+    fn take(&mut self, now: Nanos, mut request: Box<Request>, submitter: &mut Submitter<'_>) {
+        // One without a shard is wrong, and will be told so.
+        let at = request.transaction.shard().map_or(0, |shard| usize::from(shard.0));
+        let in_line = self.waiting[at].front().map(|first| first.why);
+        let outcome = match in_line {
+            Some(why) => Err(why),
+            None => self.submit(&mut request, submitter),
+        };
+        let Err(why) = outcome else { return };
+        if self.waiting[at].len() >= self.waiting_max && !self.stopping {
+            send(&request.answer, Err(ClientError::NotSent(why)));
+        } else {
+            self.waiting[at].push_back(Waiting { request, since: now, why });
+        }
+    }
+
+    /// Whether a line is full that has only just formed: then everybody waits a moment. A shard that is
+    /// out of reach for longer has its requests refused, and the others go on.
+    fn is_held_up(&self, now: Nanos) -> bool {
+        self.waiting.iter().filter(|line| line.len() >= self.waiting_max).any(|line| {
+            line.front().is_some_and(|first| now.since(first.since) < self.deadline / 10)
+        })
+    }
+
+    /// Tries those again that had to wait, in their order, and ends those that waited too long.
     fn drive_waiting(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = 0;
-        for _ in 0..self.waiting.len() {
-            let Some(Waiting { request, since, why }) = self.waiting.pop_front() else { break };
-            if now.since(since) >= self.deadline {
-                send(&request.answer, Err(ClientError::NotSent(why)));
-                work += 1;
-            } else if let Err((request, why)) = self.submit(request, submitter) {
-                self.waiting.push_back(Waiting { request, since, why });
-            } else {
+        for at in 0..self.waiting.len() {
+            while let Some(mut first) = self.waiting[at].pop_front() {
+                if now.since(first.since) >= self.deadline {
+                    send(&first.request.answer, Err(ClientError::NotSent(first.why)));
+                } else if let Err(why) = self.submit(&mut first.request, submitter) {
+                    first.why = why;
+                    self.waiting[at].push_front(first);
+                    break;
+                }
                 work += 1;
             }
         }
@@ -321,13 +352,12 @@ fn send(to: &Sender<Answer>, answer: Answer) {
 impl Driver for ClientDriver {
     fn drive(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = self.drive_waiting(now, submitter);
-        // A stop takes all that is left in the queue at once, so that one deadline ends it all.
-        while self.stopping || self.waiting.len() < self.waiting_max {
+        // While everything is in flight the queue is left to fill: that is the back-pressure. A stop
+        // takes all that is left in it at once, so that one deadline ends it all.
+        while self.stopping || (submitter.has_room() && !self.is_held_up(now)) {
             let Ok(request) = self.queue.receiver.try_recv() else { break };
             work += 1;
-            if let Err((request, why)) = self.submit(request, submitter) {
-                self.waiting.push_back(Waiting { request, since: now, why });
-            }
+            self.take(now, Box::new(request), submitter);
         }
         work
     }
@@ -336,9 +366,6 @@ impl Driver for ClientDriver {
         let tag = usize::try_from(completion.tag).expect("tags are indices");
         self.free.push(tag);
         let Some(answer) = self.answers[tag].take() else { return };
-        if completion.outcome == Outcome::Unknown(UnknownReason::Stopped) {
-            return send(&answer, Err(ClientError::Stopped));
-        }
         let results = completion
             .results
             .map(|result| OwnedResult {
@@ -350,11 +377,14 @@ impl Driver for ClientDriver {
     }
 
     fn is_finished(&self) -> bool {
-        self.stopping && self.waiting.is_empty() && self.queue.receiver.is_empty()
+        self.stopping
+            && self.waiting.iter().all(VecDeque::is_empty)
+            && self.queue.receiver.is_empty()
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
-        self.waiting.front().map(|waiting| waiting.since + self.deadline.into())
+        let firsts = self.waiting.iter().filter_map(VecDeque::front);
+        firsts.map(|first| first.since + self.deadline.into()).min()
     }
 
     fn stop(&mut self) {

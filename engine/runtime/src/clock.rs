@@ -10,17 +10,18 @@ const OFFSET_READINGS: usize = 16;
 
 /// Reads the time. Copies on different cores agree.
 ///
-/// `Monotonic` agrees between all processes of one host. `Realtime` is for clusters of several hosts with
-/// synchronised clocks: the wall clock at the start of the process, plus the monotonic time since then. So it follows
-/// the slewing of the synchronisation daemon (which slews both) and never the stepping, and cannot go back.
+/// `Monotonic` agrees between all processes of one host. `Realtime` is for clusters of several
+/// hosts with synchronised clocks: the wall clock at the start of the process, plus the monotonic
+/// time since then. So it follows the slewing of the synchronisation daemon (which slews both) and
+/// never the stepping, and cannot go back.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     offset: i64,
 }
 
 impl Clock {
-    /// A clock of this source. `Auto` counts as `Monotonic`; resolve it with the addresses first. Copy
-    /// it to the cores of a process instead of making several.
+    /// A clock of this source. `Auto` counts as `Monotonic`; resolve it with the addresses first.
+    /// Copy it to the cores of a process instead of making several.
     #[must_use]
     pub fn new(source: ClockSource) -> Self {
         let offset = match source {

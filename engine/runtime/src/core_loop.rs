@@ -12,8 +12,8 @@ use std::time::Duration;
 const BACKOFF_SPINS: u32 = 2_000;
 /// Idle turns that `backoff` yields before it parks.
 const BACKOFF_YIELDS: u32 = 200;
-/// The longest sleep; an agent without deadline looks round this often all the same, so that a lost wake-up would
-/// cost a moment and not the program.
+/// The longest sleep; an agent without deadline looks round this often all the same, so that a lost
+/// wake-up would cost a moment and not the program.
 const PARK_MAX: Duration = Duration::from_millis(100);
 /// Counters are published every so many turns, and when the core idles.
 const PUBLISH_TURNS: u64 = 1024;

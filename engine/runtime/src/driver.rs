@@ -6,16 +6,18 @@ use punctual_wire::{CloseReason, Limits, TxnSequence};
 
 /// A source of transactions that lives on a coordinator worker's core and is run by its loop.
 ///
-/// This is the path without queues and without allocation: load generators use it. Programs that submit from
-/// their own threads use a [`Client`](crate::Client).
+/// This is the path without queues and without allocation: load generators use it. Programs that
+/// submit from their own threads use a [`Client`](crate::Client).
 pub trait Driver: Send + 'static {
-    /// Submits what is to be submitted now and returns how much it did. Called once a turn; it must not wait.
+    /// Submits what is to be submitted now and returns how much it did. Called once a turn; it must
+    /// not wait.
     fn drive(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize;
 
     /// Takes the end of a transaction. `now` was read after the reply was taken from its link.
     fn complete(&mut self, now: Nanos, completion: Completion<'_>);
 
-    /// Whether nothing more will be submitted. The worker stops when it is and nothing is in flight.
+    /// Whether nothing more will be submitted. The worker stops when it is and nothing is in
+    /// flight.
     fn is_finished(&self) -> bool;
 
     /// When [`drive`](Self::drive) has something to do even if nothing arrives.
@@ -71,6 +73,12 @@ impl Submitter<'_> {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.coordinator.in_flight()
+    }
+
+    /// Whether another transaction may be in flight.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.coordinator.in_flight() < self.coordinator.in_flight_max()
     }
 
     /// Whether the links to all shards are up.

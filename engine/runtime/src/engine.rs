@@ -1,4 +1,5 @@
-//! The engine: shards and coordinator workers of one process, started, counted and stopped together.
+//! The engine: shards and coordinator workers of one process, started, counted and stopped
+//! together.
 
 use crate::acceptor::{Acceptor, Door};
 use crate::agent::Agent;
@@ -41,8 +42,8 @@ pub enum EngineError {
     Config(#[from] ConfigError),
     /// A core outside the allowed mask.
     #[error(
-        "core {core} in placement.{who} is not allowed; this process may use the cores {allowed:?}: \
-         choose among them, or start it with another mask (taskset -c)"
+        "core {core} in placement.{who} is not allowed; this process may use the cores \
+         {allowed:?}: choose among them, or start it with another mask (taskset -c)"
     )]
     CoreNotAllowed {
         /// Which list names it.
@@ -68,7 +69,8 @@ pub enum EngineError {
     },
     /// A listener that cannot be opened.
     #[error(
-        "shard {shard} cannot listen at {endpoint}: {why}; stop what listens there or change its address"
+        "shard {shard} cannot listen at {endpoint}: {why}; stop what listens there or change its \
+         address"
     )]
     Listen {
         /// The shard.
@@ -109,7 +111,8 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether the user can mend it by using the program otherwise: bad configuration rather than a failure at work.
+    /// Whether the user can mend it by using the program otherwise: bad configuration rather than a
+    /// failure at work.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         !matches!(self, Self::Died { .. } | Self::StopTimeout(_))
@@ -224,8 +227,8 @@ impl Engine {
         &self.counters
     }
 
-    /// Waits until every worker has stopped by itself because its driver finished. False if that took
-    /// longer than `timeout`, or a worker died.
+    /// Waits until every worker has stopped by itself because its driver finished. False if that
+    /// took longer than `timeout`, or a worker died.
     pub fn wait_workers(&mut self, timeout: Duration) -> bool {
         let start = std::time::Instant::now();
         while self.finished_count < self.workers.len() {
@@ -238,8 +241,8 @@ impl Engine {
         true
     }
 
-    /// Stops in order: workers take what is in flight, then shards send their last replies, then the
-    /// threads end.
+    /// Stops in order: workers take what is in flight, then shards send their last replies, then
+    /// the threads end.
     ///
     /// # Errors
     /// When a thread died, or a worker did not stop in time.
@@ -289,7 +292,7 @@ impl EngineBuilder {
         let queues: Vec<_> = (0..process.coordinators).map(|_| RequestQueue::new()).collect();
         let drivers = queues
             .iter()
-            .map(|queue| ClientDriver::new(Arc::clone(queue), in_flight, deadline))
+            .map(|queue| ClientDriver::new(Arc::clone(queue), shards, in_flight, deadline))
             .collect();
         let engine = self.start_with(drivers)?;
         let entrances = queues
@@ -308,7 +311,8 @@ impl EngineBuilder {
         self.start_with::<ClientDriver>(Vec::new())
     }
 
-    /// Starts the engine with a driver for each coordinator worker, which runs on the worker's own core.
+    /// Starts the engine with a driver for each coordinator worker, which runs on the worker's own
+    /// core.
     ///
     /// # Errors
     /// As [`start`](Self::start).

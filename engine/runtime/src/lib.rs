@@ -18,9 +18,10 @@
 //! # }
 //! ```
 //!
-//! An [`Engine`] is embedded (shards and coordinator workers in this process), serves shards to others, or
-//! connects to served ones. A [`Client`] submits from any thread and hands out [`Pending`] results to poll,
-//! wait for or await. Who wants no queue and no allocation on the way writes a [`Driver`] that lives on the worker's core.
+//! An [`Engine`] is embedded (shards and coordinator workers in this process), serves shards to
+//! others, or connects to served ones. A [`Client`] submits from any thread and hands out
+//! [`Pending`] results to poll, wait for or await. Who wants no queue and no allocation on the way
+//! writes a [`Driver`] that lives on the worker's core.
 
 #![deny(unsafe_code)]
 

@@ -12,10 +12,11 @@ pub(crate) struct Plan {
 
 /// Places agents on the allowed cores.
 ///
-/// Where there are enough cores every agent has its own. Else shards share the first ones and workers the last
-/// ones, split in proportion, at least one each; on a single core all live together in one
-/// loop. The split does not depend on what else this process runs, so that a process of shards and a process of
-/// workers on the same machine stay out of each other's way by default.
+/// Where there are enough cores every agent has its own. Else shards share the first ones and
+/// workers the last ones, split in proportion, at least one each; on a single core all live
+/// together in one loop. The split does not depend on what else this process runs, so that a
+/// process of shards and a process of workers on the same machine stay out of each other's way by
+/// default.
 pub(crate) fn plan(
     wanted: &Placement,
     allowed: &[usize],

@@ -46,7 +46,8 @@ enum Use {
 struct Connection {
     link: Box<dyn Link>,
     used_for: Use,
-    /// When a `Goodbye` was written: what still arrives is dropped, and so is the link once the peer has hung up.
+    /// When a `Goodbye` was written: what still arrives is dropped, and so is the link once the
+    /// peer has hung up.
     leaving: Option<Nanos>,
 }
 
@@ -286,8 +287,8 @@ impl ShardAgent {
     }
 }
 
-/// Sends what is left and waits for the peer to hang up: closing a socket with unread input would reset it and
-/// might take the last replies with it.
+/// Sends what is left and waits for the peer to hang up: closing a socket with unread input would
+/// reset it and might take the last replies with it.
 fn leave(link: &mut dyn Link, now: Nanos, since: Nanos) -> Result<usize, End> {
     let mut work = link.flush()?;
     let polled = link.poll();

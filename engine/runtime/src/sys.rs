@@ -14,7 +14,8 @@ pub(crate) fn memory_hooks() -> MemoryHooks {
 #[cfg(target_arch = "x86_64")]
 fn prefetch(line: &[[u64; 2]; 4]) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: the address is that of a live reference, and a prefetch has no effect but on the caches.
+    // SAFETY: the address is that of a live reference, and a prefetch has no effect but on the
+    // caches.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
 }
 
@@ -24,8 +25,9 @@ fn prefetch(line: &[[u64; 2]; 4]) {
     std::hint::black_box(line[0][0]);
 }
 
-/// Asks for huge pages behind `memory`: a table of many megabytes is looked up at random, and with small pages each
-/// look-up would also miss the translation cache. A system that has none to give goes on without.
+/// Asks for huge pages behind `memory`: a table of many megabytes is looked up at random, and with
+/// small pages each look-up would also miss the translation cache. A system that has none to give
+/// goes on without.
 pub(crate) fn advise_huge_pages(memory: &[u64]) {
     let page = page_size();
     let range = memory.as_ptr_range();
@@ -33,8 +35,8 @@ pub(crate) fn advise_huge_pages(memory: &[u64]) {
     let end = (range.end as usize) / page * page;
     let Some(len) = end.checked_sub(first).filter(|len| *len > 0) else { return };
     let start = memory.as_ptr().cast_mut().cast::<u8>().wrapping_add(first - range.start as usize);
-    // SAFETY: the range lies inside `memory`, which is borrowed, and `MADV_HUGEPAGE` changes nothing but how
-    // the kernel backs it: no content is altered and no page is unmapped.
+    // SAFETY: the range lies inside `memory`, which is borrowed, and `MADV_HUGEPAGE` changes
+    // nothing but how the kernel backs it: no content is altered and no page is unmapped.
     let advised = unsafe { madvise(start.cast(), len, Advice::LinuxHugepage) };
     if let Err(error) = advised {
         tracing::debug!(%error, "no huge pages for the store");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Buffers of one direction: so many batches may be on their way.
-pub const RING_BUFFERS: usize = 64;
+pub const RING_BUFFERS: usize = 16;
 
 /// One direction.
 #[derive(Debug)]

@@ -28,6 +28,6 @@ pub use message::{
     PIECE_HEAD_BYTES, Piece, PieceBody, PieceReader, REPLY_HEAD_BYTES, RefusedReason, Reply,
     ReplyReader, ReplyStatus, TxnSequence, write_call_head,
 };
-pub use op::{Key, Op, OpReader};
+pub use op::{Key, Op, OpReader, WordOp};
 pub use result::{OpResult, ResultReader, ResultStatus};
 pub use route::{routing_part, shard_of};

@@ -225,6 +225,17 @@ fn write_long(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
+/// A read or an increment of a word key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WordOp {
+    /// The key.
+    pub key: u64,
+    /// Whether it increments.
+    pub is_add: bool,
+    /// What is added; zero for a read.
+    pub delta: i64,
+}
+
 /// Reads operations one after the other, borrowing their bytes.
 #[derive(Debug, Clone)]
 pub struct OpReader<'a> {
@@ -244,29 +255,33 @@ impl<'a> OpReader<'a> {
         self.rest.len()
     }
 
-    /// The next operation if it reads or increments a word key: the key, and what is added. It is
-    /// not taken yet; [`skip_word`](Self::skip_word) does that. The fast path beside
-    /// [`next_op`](Self::next_op).
+    /// The next operation if it reads or increments a word key; it is not taken yet,
+    /// [`skip_word`](Self::skip_word) does that. The fast path beside [`next_op`](Self::next_op).
+    ///
+    /// Whether it reads or increments is data and not a branch: half of each, in random order,
+    /// would be mispredicted every other time.
     #[inline(always)]
     #[must_use]
-    pub fn peek_word(&self) -> Option<(u64, Option<i64>)> {
-        let head = self.rest.first_chunk::<9>()?;
-        let [code, key @ ..] = *head;
-        let key = u64::from_le_bytes(key);
-        if code == CODE_GET | KEY_IS_WORD {
-            return Some((key, None));
-        }
-        if code != CODE_ADD | KEY_IS_WORD | VALUE_IS_WORD {
+    pub fn peek_word(&self) -> Option<WordOp> {
+        let [code, key @ ..] = *self.rest.first_chunk::<9>()?;
+        let is_get = code == CODE_GET | KEY_IS_WORD;
+        let is_add = code == CODE_ADD | KEY_IS_WORD | VALUE_IS_WORD;
+        if !(is_get | is_add) {
             return None;
         }
-        let delta = self.rest[9..].first_chunk::<8>()?;
-        Some((key, Some(i64::from_le_bytes(*delta))))
+        let key = u64::from_le_bytes(key);
+        let Some(operand) = self.rest[9..].first_chunk::<8>() else {
+            // Only a read can be the last operation of a body without eight bytes behind its key.
+            return is_get.then_some(WordOp { key, is_add: false, delta: 0 });
+        };
+        let mask = i64::from(is_add).wrapping_neg();
+        Some(WordOp { key, is_add, delta: i64::from_le_bytes(*operand) & mask })
     }
 
     /// Takes the operation that [`peek_word`](Self::peek_word) showed.
     #[inline(always)]
-    pub fn skip_word(&mut self, is_increment: bool) {
-        self.rest = &self.rest[if is_increment { 17 } else { 9 }..];
+    pub fn skip_word(&mut self, op: WordOp) {
+        self.rest = &self.rest[9 + 8 * usize::from(op.is_add)..];
     }
 
     /// Reads one operation. Lengths are bounded by the buffer; limits are for the caller to check.

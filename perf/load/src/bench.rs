@@ -1,4 +1,5 @@
-//! `bench micro`: an engine, a workload on every coordinator worker, and the check of the store afterwards.
+//! `bench micro`: an engine, a workload on every coordinator worker, and the check of the store
+//! afterwards.
 
 use crate::environment::{self, Build};
 use crate::hgrm::{HdrFileError, HdrFiles};

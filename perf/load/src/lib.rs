@@ -1,7 +1,9 @@
-//! How Punctual is measured: workloads, arrival schedules, recorders, reports, and the benches that put them together.
+//! How Punctual is measured: workloads, arrival schedules, recorders, reports, and the benches that
+//! put them together.
 //!
-//! A bench never prints: it tells its caller how it goes and returns a [`Report`]. Every bench checks the store
-//! afterwards; a run whose sums differ has failed, however fast it was. See `docs/measurement.md`.
+//! A bench never prints: it tells its caller how it goes and returns a [`Report`]. Every bench
+//! checks the store afterwards; a run whose sums differ has failed, however fast it was. See
+//! `docs/measurement.md`.
 #![forbid(unsafe_code)]
 
 pub mod arrivals;

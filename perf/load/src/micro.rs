@@ -1,8 +1,8 @@
 //! The micro workload: transactions of a few distinct keys, each read or incremented.
 //!
-//! One driver a coordinator worker. It goes through the phases that the bench sets for all workers at once:
-//! load the keys, run (warm up, then measure), drain, verify. What it learns it sends to the bench; nothing it does on
-//! the way of a transaction waits or allocates.
+//! One driver a coordinator worker. It goes through the phases that the bench sets for all workers
+//! at once: load the keys, run (warm up, then measure), drain, verify. What it learns it sends to
+//! the bench; nothing it does on the way of a transaction waits or allocates.
 
 use crate::arrivals::Arrivals;
 use crate::histogram::Recorder;
@@ -171,7 +171,8 @@ struct Bulk {
     next: u64,
     /// One transaction under construction a shard.
     building: Vec<Transaction>,
-    /// Transactions that could not be submitted yet are kept in `building`; this says all keys are in one.
+    /// Transactions that could not be submitted yet are kept in `building`; this says all keys are
+    /// in one.
     exhausted: bool,
     done: bool,
 }

@@ -1,5 +1,5 @@
-//! `bench pingpong`: one frame there and back on a bare link, nothing in between. What the engine's latency is
-//! compared with.
+//! `bench pingpong`: one frame there and back on a bare link, nothing in between. What the engine's
+//! latency is compared with.
 
 use crate::environment::{Build, bare, transport_name};
 use crate::histogram::Recorder;
@@ -15,7 +15,6 @@ use punctual_runtime::{Clock, Nanos, Transport};
 use punctual_wire::{Features, FrameKind, FrameReader, Limits, Role, WireError};
 use serde::Serialize;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -166,11 +165,11 @@ pub fn run(
     ))
 }
 
+/// Both ends of a link.
+type Ends = (Box<dyn Link>, Box<dyn Link>);
+
 /// Both ends of a link in this process.
-fn pair(
-    transport: Transport,
-    limits: Limits,
-) -> Result<(Box<dyn Link>, Box<dyn Link>), PingPongError> {
+fn pair(transport: Transport, limits: Limits) -> Result<Ends, PingPongError> {
     let endpoint = match transport {
         Transport::Ring => {
             let (here, there) = ring_pair(limits, limits.batch_max);
@@ -179,7 +178,7 @@ fn pair(
         Transport::Tcp => Endpoint::Tcp(([127, 0, 0, 1], 0).into()),
         Transport::Unix => {
             let name = format!("punctual-pingpong-{}.sock", std::process::id());
-            Endpoint::Unix(PathBuf::from(std::env::temp_dir().join(name)))
+            Endpoint::Unix(std::env::temp_dir().join(name))
         }
     };
     let mut listener = Listener::bind(&endpoint, limits, limits.batch_max)?;
@@ -293,7 +292,8 @@ fn play(
     Ok((recorder, (begin, now)))
 }
 
-/// Flushes, polls, and says whether the pong is there. One that brings something else back is an error.
+/// Flushes, polls, and says whether the pong is there. One that brings something else back is an
+/// error.
 fn take_pong(
     link: &mut dyn Link,
     limits: Limits,

@@ -1,8 +1,9 @@
 //! `bench roofline`: what two cores and a loopback socket can do at all.
 //!
-//! One thread generates the same requests as `bench micro` (same bytes, same keys) and another applies them to a
-//! plain array. There is no in-flight table, no timestamp, no outcome, no hash table, and eight bytes answer a whole
-//! frame. So it is the ceiling for the engine on this machine, measured in the same session.
+//! One thread generates the same requests as `bench micro` (same bytes, same keys) and another
+//! applies them to a plain array. There is no in-flight table, no timestamp, no outcome, no hash
+//! table, and eight bytes answer a whole frame. So it is the ceiling for the engine on this
+//! machine, measured in the same session.
 
 use crate::environment::{Build, bare};
 use crate::keys::{KeyChooser, Rng};

@@ -1,9 +1,10 @@
-//! A coordinator worker: it dispatches transactions without ever waiting and takes their outcomes as they
-//! come.
+//! A coordinator worker: it dispatches transactions without ever waiting and takes their outcomes
+//! as they come.
 //!
-//! Every transaction in flight has a slot. Its piece is kept there until the outcome is known, so that it can
-//! be sent again under the same id (R8) when a timeout passes or a link comes back. A transaction always
-//! ends: committed, aborted, refused, or, when the deadline passes or the shard lost its memory, unknown.
+//! Every transaction in flight has a slot. Its piece is kept there until the outcome is known, so
+//! that it can be sent again under the same id (R8) when a timeout passes or a link comes back. A
+//! transaction always ends: committed, aborted, refused, or, when the deadline passes or the shard
+//! lost its memory, unknown.
 
 mod slots;
 #[cfg(test)]
@@ -29,7 +30,8 @@ pub struct CoordinatorConfig {
     pub in_flight_max: u32,
     /// A piece without an answer is sent again after this.
     pub request_timeout: Duration,
-    /// A transaction without an outcome ends as unknown after this, or up to a request timeout later.
+    /// A transaction without an outcome ends as unknown after this, or up to a request timeout
+    /// later.
     pub deadline: Duration,
     /// A piece that met a busy shard is sent again after this.
     pub busy_backoff: Duration,
@@ -350,15 +352,20 @@ impl Coordinator {
     fn back_off(&mut self, now: Nanos, at: u32) {
         self.stats.busy += 1;
         let shard = self.slots.get(at).shard;
+        self.shrink(now, shard, self.config.busy_backoff);
+        self.slots.unlink(at);
+        self.slots.append(at, State::BackingOff, now + self.config.busy_backoff.into());
+    }
+
+    /// Halves the window of a shard, but not again before what was sent under the new one can have
+    /// been answered.
+    fn shrink(&mut self, now: Nanos, shard: ShardId, settling: Duration) {
         let view = &mut self.shards[usize::from(shard.0)];
-        let backoff = Nanos::from(self.config.busy_backoff);
         if now >= view.decrease_after {
             view.window = (view.in_flight / 2).max(1);
             view.credit = 0;
-            view.decrease_after = now + backoff;
+            view.decrease_after = now + settling.into();
         }
-        self.slots.unlink(at);
-        self.slots.append(at, State::BackingOff, now + backoff);
     }
 
     /// Sends again what has waited too long and ends what is past its deadline.
@@ -375,6 +382,11 @@ impl Coordinator {
                     let outcome = Outcome::Unknown(UnknownReason::Deadline);
                     self.finish(at, outcome, ResultReader::default(), &mut done);
                 } else {
+                    if state == State::Waiting {
+                        // Silence is a sign of trouble too: a shard that says nothing must not
+                        // come to hold all slots.
+                        self.shrink(now, self.slots.get(at).shard, self.config.request_timeout);
+                    }
                     self.slots.unlink(at);
                     self.resend(now, at, outbox);
                 }
@@ -398,8 +410,8 @@ impl Coordinator {
         self.slots.append(at, State::Waiting, now + timeout.into());
     }
 
-    /// Notes that the link to a shard is up. What was in flight to it is sent again if the shard is the one it
-    /// was, and ends as unknown if it lost its memory.
+    /// Notes that the link to a shard is up. What was in flight to it is sent again if the shard is
+    /// the one it was, and ends as unknown if it lost its memory.
     pub fn on_link_up(
         &mut self,
         now: Nanos,

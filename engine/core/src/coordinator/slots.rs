@@ -33,8 +33,8 @@ pub(super) struct Slot {
     next: u32,
 }
 
-/// A doubly linked list of slots in the order of their due times. Since all that wait in one list wait
-/// equally long, appending keeps the order, and the head is always the next that is due.
+/// A doubly linked list of slots in the order of their due times. Since all that wait in one list
+/// wait equally long, appending keeps the order, and the head is always the next that is due.
 #[derive(Debug, Clone, Copy)]
 struct List {
     head: u32,

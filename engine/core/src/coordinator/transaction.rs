@@ -12,8 +12,8 @@ pub enum TransactionError {
     Empty,
     /// Its keys belong to several shards.
     #[error(
-        "the transaction has keys of {first} and of {other}; transactions on several shards are not \
-         built yet: give keys that belong together a common {{tag}}"
+        "the transaction has keys of {first} and of {other}; transactions on several shards are \
+         not built yet: give keys that belong together a common {{tag}}"
     )]
     SeveralShards {
         /// The shard of the first key.
@@ -29,8 +29,8 @@ pub enum TransactionError {
     Limit(#[from] WireError),
 }
 
-/// A transaction under construction. Submitting it leaves it empty, ready for the next one, and with
-/// memory to build it in: in the steady state nothing is allocated.
+/// A transaction under construction. Submitting it leaves it empty, ready for the next one, and
+/// with memory to build it in: in the steady state nothing is allocated.
 ///
 /// Mistakes are remembered and reported when it is submitted.
 #[derive(Debug)]
@@ -94,7 +94,8 @@ impl Transaction {
         self.op(Op::CompareAndSet { key: key.into(), expected, value })
     }
 
-    /// Calls a registered procedure on the shard of `key`. It must be all that the transaction does.
+    /// Calls a registered procedure on the shard of `key`. It must be all that the transaction
+    /// does.
     pub fn call<'k>(&mut self, procedure: u16, key: impl Into<Key<'k>>, args: &[u8]) -> &mut Self {
         if self.op_count > 0 || self.is_call {
             return self.fail(TransactionError::CallNotAlone);

@@ -1,7 +1,8 @@
 //! A shard: it admits pieces, runs them on its store in timestamp order and answers.
 //!
-//! Built today is the path of transactions on one shard: they are stamped on arrival and never held.
-//! So a piece is admitted and released in one go, and is run where it lies in the receive buffer.
+//! Built today is the path of transactions on one shard: they are stamped on arrival and never
+//! held. So a piece is admitted and released in one go, and is run where it lies in the receive
+//! buffer.
 
 mod session;
 #[cfg(test)]
@@ -11,26 +12,18 @@ use crate::procedure::{ProcedureContext, Procedures, UndoLog, Verdict};
 use crate::store::{MemoryHooks, Store};
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
-    BatchWriter, Frame, Key, Limits, OpReader, OpResult, Piece, PieceBody, PieceReader, RefusedReason, Reply,
-    ReplyStatus, WireError, shard_of,
+    BatchWriter, Frame, Key, Limits, OpReader, OpResult, Piece, PieceBody, PieceReader,
+    RefusedReason, Reply, ReplyStatus, WireError, shard_of,
 };
 use session::{Seen, Sessions};
 pub use session::{SessionError, SessionIndex};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pieces that are checked together before the first of them runs. While they are checked, the cache
-/// lines of their keys are fetched, so that the misses of many keys overlap.
-const WINDOW_PIECES: usize = 8;
-
-/// What checking a window has found.
-#[derive(Debug, Clone, Copy)]
-enum Window {
-    /// Every piece is good and there may be more.
-    Whole,
-    /// So many pieces are good, then the frame ends or goes wrong.
-    Last(usize, Option<WireError>),
-}
+/// So many pieces ahead of the one that runs are checked, and the cache lines of their keys
+/// fetched: far enough for memory to answer in the meantime, near enough for the lines to be there
+/// still.
+const LOOK_AHEAD_PIECES: usize = 8;
 
 /// What a shard must know.
 #[derive(Debug, Clone)]
@@ -172,35 +165,23 @@ impl Shard {
     ) -> Result<(), WireError> {
         let mut ahead = PieceReader::new(frame, &self.config.limits);
         let mut pieces = ahead.clone();
-        let mut window = self.check_window(&mut ahead);
+        let mut checked = 0;
+        let mut end = None;
         loop {
-            // The next window is on its way into the cache while this one runs.
-            let (checked, next) = match window {
-                Window::Whole => (WINDOW_PIECES, Some(self.check_window(&mut ahead))),
-                Window::Last(checked, _) => (checked, None),
-            };
-            for _ in 0..checked {
-                let piece = pieces.next_piece()?.expect("the window was counted");
-                self.admit(now, session, &piece, out);
+            while end.is_none() && checked < LOOK_AHEAD_PIECES {
+                match ahead.next_piece().and_then(|piece| self.check(piece)) {
+                    Ok(true) => checked += 1,
+                    Ok(false) => end = Some(Ok(())),
+                    Err(error) => end = Some(Err(error)),
+                }
             }
-            window = match (next, window) {
-                (Some(next), _) => next,
-                (None, Window::Last(_, Some(error))) => return Err(error),
-                (None, _) => return Ok(()),
-            };
-        }
-    }
-
-    /// Checks the pieces of the next window.
-    fn check_window(&self, pieces: &mut PieceReader<'_>) -> Window {
-        for checked in 0..WINDOW_PIECES {
-            match pieces.next_piece().and_then(|piece| self.check(piece)) {
-                Ok(true) => {}
-                Ok(false) => return Window::Last(checked, None),
-                Err(error) => return Window::Last(checked, Some(error)),
+            if checked == 0 {
+                return end.unwrap_or(Ok(()));
             }
+            checked -= 1;
+            let piece = pieces.next_piece()?.expect("checked pieces are there");
+            self.admit(now, session, &piece, out);
         }
-        Window::Whole
     }
 
     /// Reads every operation of a piece once, so that nothing malformed is ever half done, and
@@ -211,9 +192,9 @@ impl Shard {
         let PieceBody::Ops { count, bytes } = piece.body else { return Ok(true) };
         let mut ops = OpReader::new(bytes);
         for _ in 0..count {
-            if let Some((key, delta)) = ops.peek_word() {
-                self.store.prefetch(Key::Word(key));
-                ops.skip_word(delta.is_some());
+            if let Some(op) = ops.peek_word() {
+                self.store.prefetch(Key::Word(op.key));
+                ops.skip_word(op);
                 continue;
             }
             let op = ops.next_op()?;
@@ -305,11 +286,10 @@ impl Shard {
                 let value_len_max = limits.value_bytes_max as usize;
                 outcome.results.reserve(usize::from(count) * OpResult::WORD_BYTES);
                 for _ in 0..count {
-                    let fast = ops.peek_word();
-                    if let Some((key, delta)) = fast
-                        && self.store.run_word(key, delta, &mut outcome.results)
+                    if let Some(op) = ops.peek_word()
+                        && self.store.run_word(op, &mut outcome.results)
                     {
-                        ops.skip_word(delta.is_some());
+                        ops.skip_word(op);
                         continue;
                     }
                     let Ok(op) = ops.next_op() else { unreachable!("the piece was checked") };

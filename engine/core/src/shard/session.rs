@@ -1,9 +1,10 @@
 //! Sessions of coordinator workers and their outcome tables.
 //!
-//! Rule R8: a retry is answered from the outcome, never run again. Each session has as many slots as it
-//! may have transactions in flight; a transaction's sequence names its slot and the use of it, and a newer use tells that
-//! every older one is finished at the coordinator. So the table is bounded exactly, found by index, and
-//! one transaction that hangs elsewhere holds nothing back (session slots of NFS 4.1, RFC 8881 section 2.10.6).
+//! Rule R8: a retry is answered from the outcome, never run again. Each session has as many slots
+//! as it may have transactions in flight; a transaction's sequence names its slot and the use of
+//! it, and a newer use tells that every older one is finished at the coordinator. So the table is
+//! bounded exactly, found by index, and one transaction that hangs elsewhere holds nothing back
+//! (session slots of NFS 4.1, RFC 8881 section 2.10.6).
 
 use crate::{Nanos, SessionId};
 use punctual_wire::{ReplyStatus, TxnSequence};
@@ -144,8 +145,8 @@ impl Sessions {
         Ok(SessionIndex(index))
     }
 
-    /// A place for a new session: an unused one, else that of the session closed longest ago, provided
-    /// that its coordinator had time enough to come back.
+    /// A place for a new session: an unused one, else that of the session closed longest ago,
+    /// provided that its coordinator had time enough to come back.
     fn vacancy(&mut self, now: Nanos) -> Result<usize, SessionError> {
         if let Some(index) = self.sessions.iter().position(Option::is_none) {
             return Ok(index);

@@ -2,10 +2,11 @@
 //!
 //! The problem: a table that doubles in one go makes some unlucky transaction wait for tens of
 //! milliseconds. The idea is extendible hashing (Fagin, Nievergelt, Pippenger and Strong, ACM TODS
-//! 1979): a directory of segments of 4,096 slots, each of which splits in two when it is full, so that no insert ever
-//! moves more than one segment. Within a segment it is linear probing over buckets of four 16-byte slots, a cache
-//! line each: four comparisons without a branch cost less than one mispredicted branch. Deletion shifts back
-//! what had overflowed (Knuth, TAOCP vol. 3, 6.4 R), so there are no tombstones.
+//! 1979): a directory of segments of 4,096 slots, each of which splits in two when it is full, so
+//! that no insert ever moves more than one segment. Within a segment it is linear probing over
+//! buckets of four 16-byte slots, a cache line each: four comparisons without a branch cost less
+//! than one mispredicted branch. Deletion shifts back what had overflowed (Knuth, TAOCP vol. 3, 6.4
+//! R), so there are no tombstones.
 
 /// Slots of a bucket: a cache line.
 const BUCKET_SLOTS: usize = 4;
@@ -14,7 +15,8 @@ const SEGMENT_BUCKETS: usize = 1024;
 const SEGMENT_SLOTS: usize = SEGMENT_BUCKETS * BUCKET_SLOTS;
 /// Segments of an arena: 8 MiB.
 const ARENA_SEGMENTS: usize = 128;
-/// Arenas begin at a multiple of this many bytes, so that the system can put huge pages behind them.
+/// Arenas begin at a multiple of this many bytes, so that the system can put huge pages behind
+/// them.
 const ARENA_ALIGN_BYTES: usize = 2 << 20;
 /// A segment splits when more of its slots than this are in use.
 const SEGMENT_LEN_MAX: usize = SEGMENT_SLOTS / 4 * 3;
@@ -23,14 +25,14 @@ const DEPTH_MAX: u32 = 28;
 /// 2^64 divided by the golden ratio: a multiplier without structure (Knuth, TAOCP vol. 3, 6.4).
 const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A key and its value. A zero key marks an empty slot; the key zero itself lives beside the table. It is
-/// an array because those are allocated as untouched zero pages.
+/// A key and its value. A zero key marks an empty slot; the key zero itself lives beside the table.
+/// It is an array because those are allocated as untouched zero pages.
 type Slot = [u64; 2];
 type Bucket = [Slot; BUCKET_SLOTS];
 type Segment = [Bucket; SEGMENT_BUCKETS];
 
-/// What a table asks of those who know the machine. The core itself has no `unsafe`, and so neither system calls nor
-/// instructions that need it.
+/// What a table asks of those who know the machine. The core itself has no `unsafe`, and so neither
+/// system calls nor instructions that need it.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryHooks {
     /// Sees every arena, 8 MiB of untouched zeros, before it is used: to ask for huge pages.
@@ -172,7 +174,8 @@ fn probe(buckets: &Segment, hash: u64, key: u64) -> Probe {
     }
 }
 
-/// The bucket where the search for a hash begins: its low bits, while the directory uses the high ones.
+/// The bucket where the search for a hash begins: its low bits, while the directory uses the high
+/// ones.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
 fn home(hash: u64) -> usize {
@@ -222,7 +225,6 @@ impl WordTable {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "at most 28 bits are left")]
     fn directory_index(&self, hash: u64) -> usize {
         (hash >> 1 >> (63 - self.depth)) as usize
     }
@@ -331,7 +333,8 @@ impl WordTable {
         }
     }
 
-    /// Splits the segment of `hash` by the next bit; doubles the directory if it has no such bit yet.
+    /// Splits the segment of `hash` by the next bit; doubles the directory if it has no such bit
+    /// yet.
     fn split(&mut self, index: usize, hash: u64) {
         let depth = self.segments.states[index].depth + 1;
         assert!(depth <= DEPTH_MAX, "thousands of keys share {DEPTH_MAX} bits of a seeded hash");

@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn every_shortcoming_gets_advice_on_its_own_topic() {
-        let cases: [(&str, &str, fn(&mut HostReport)); 11] = [
+        type Case = (&'static str, &'static str, fn(&mut HostReport));
+        let cases: [Case; 11] = [
             ("cores", "more than one core", |host| host.cores_allowed = vec![0]),
             ("isolation", "isolcpus=", |host| host.isolated.clear()),
             ("isolation", "isolated cores 3", |host| host.nohz_full = vec![2]),

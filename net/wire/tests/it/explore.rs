@@ -5,7 +5,7 @@
 
 use punctual_wire::{
     FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Key, Limits, Op, OpReader,
-    PieceBody, PieceReader, ReplyReader, ResultReader, shard_of,
+    PieceBody, PieceReader, ReplyReader, ResultReader, WordOp, shard_of,
 };
 
 /// Small enough that a few random bytes exceed them.
@@ -104,13 +104,13 @@ fn ops(bytes: &[u8], limits: &Limits) {
 fn assert_peek_agrees(mut fast: OpReader<'_>, op: Option<Op<'_>>, after: &OpReader<'_>) {
     let peeked = fast.peek_word();
     let word = match op {
-        Some(Op::Get { key: Key::Word(key) }) => Some((key, None)),
-        Some(Op::Add { key: Key::Word(key), delta }) => Some((key, Some(delta))),
+        Some(Op::Get { key: Key::Word(key) }) => Some(WordOp { key, is_add: false, delta: 0 }),
+        Some(Op::Add { key: Key::Word(key), delta }) => Some(WordOp { key, is_add: true, delta }),
         _ => None,
     };
     assert_eq!(peeked, word);
-    if let Some((_, delta)) = peeked {
-        fast.skip_word(delta.is_some());
+    if let Some(op) = peeked {
+        fast.skip_word(op);
         assert_eq!(fast.remaining(), after.remaining());
     }
 }

@@ -24,7 +24,8 @@ use std::time::Duration;
   punctual bench micro --rate 200000 --hdr out           open loop, with histogram files
   punctual bench micro --config cluster.toml             drive shards served elsewhere
 
-The keys are loaded first and set to zero. Exit code 1 means that the sums differed or outcomes stayed unknown.")]
+The keys are loaded first and set to zero. Exit code 1 means that the sums differed, or that outcomes
+stayed unknown.")]
 pub(crate) struct MicroArgs {
     #[command(flatten)]
     common: Common,
@@ -38,7 +39,8 @@ pub(crate) struct MicroArgs {
     config: Option<PathBuf>,
 
     /// Shards in this process
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     shards: u16,
 
     /// Coordinator workers
@@ -50,7 +52,8 @@ pub(crate) struct MicroArgs {
     in_flight: Option<u32>,
 
     /// Distinct keys of a transaction
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     ops: u16,
 
     /// Share of the operations that read, 0 to 1; the others add one
@@ -58,7 +61,8 @@ pub(crate) struct MicroArgs {
     reads: f64,
 
     /// Keys in the store
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
 
     /// Bytes of a value, at least 8
@@ -253,7 +257,8 @@ fn summary(report: &Report) -> String {
     let mut text = String::new();
     let Report { ops, reads, keys, skew, batch, in_flight, .. } = report;
     text += &format!(
-        "micro over {}: {ops} ops ({:.0} % reads) on {keys} keys{}, {in_flight} in flight, batch {}\n",
+        "micro over {}: {ops} ops ({:.0} % reads) on {keys} keys{}, {in_flight} in flight, \
+         batch {}\n",
         report.transport,
         reads * 100.0,
         if *skew > 0.0 { format!(" (Zipf {skew})") } else { String::new() },

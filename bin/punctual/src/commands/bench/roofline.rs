@@ -8,7 +8,8 @@ use punctual_load::roofline::{Roofline, run as measure};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The ceiling of this machine: the same requests as micro, applied to a plain array without an engine
+/// The ceiling of this machine: the same requests as micro, applied to a plain array without an
+/// engine
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   punctual bench roofline
@@ -18,7 +19,8 @@ pub(crate) struct RooflineArgs {
     common: Common,
 
     /// Distinct keys of a transaction
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     ops: u16,
 
     /// Share of the operations that read, 0 to 1; the others add one
@@ -26,7 +28,8 @@ pub(crate) struct RooflineArgs {
     reads: f64,
 
     /// Keys in the array
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1024..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1024..))]
     keys: u64,
 
     /// Exponent of the keys' popularity (Zipf); 0 is uniform
@@ -38,11 +41,13 @@ pub(crate) struct RooflineArgs {
     seed: u64,
 
     /// Transactions in a frame, each frame a write
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
 
     /// Frames in flight
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
     frames: u32,
 }
 
