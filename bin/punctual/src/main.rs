@@ -8,6 +8,7 @@ mod commands;
 mod interrupt;
 
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -36,7 +37,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("PUNCTUAL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for terminals: in a file they are noise.
+    let log = if std::io::stderr().is_terminal() { log } else { log.with_ansi(false) };
+    log.init();
     let outcome = match Cli::parse().command {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Bench(command) => commands::bench::run(&command),

@@ -53,5 +53,5 @@ pub use punctual_core::{
     SubmitError, Transaction, TransactionError, UnknownReason, Value, Verdict,
 };
 pub use punctual_wire::{
-    CloseReason, Key, Limits, Op, OpResult, RefusedReason, ResultReader, ResultStatus,
+    CloseReason, Key, Limits, Op, OpResult, RefusedReason, ResultReader, ResultStatus, WordOp,
 };

@@ -236,6 +236,20 @@ pub struct WordOp {
     pub delta: i64,
 }
 
+impl WordOp {
+    /// Appends the encoded operation; which of the two it is, is no branch here either.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let kind = [CODE_GET, CODE_ADD | VALUE_IS_WORD][usize::from(self.is_add)];
+        let mut bytes = [0; 17];
+        bytes[0] = kind | KEY_IS_WORD;
+        bytes[1..9].copy_from_slice(&self.key.to_le_bytes());
+        bytes[9..].copy_from_slice(&self.delta.to_le_bytes());
+        out.extend_from_slice(&bytes);
+        out.truncate(out.len() - 8 * usize::from(!self.is_add));
+    }
+}
+
 /// Reads operations one after the other, borrowing their bytes.
 #[derive(Debug, Clone)]
 pub struct OpReader<'a> {

@@ -19,12 +19,14 @@ pub fn routing_part(key: &[u8]) -> &[u8] {
 }
 
 /// The shard of a key among `shards`, at least 1: `xxh3_64(routing part) mod shards`.
+#[inline]
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the remainder is below a u16")]
 pub fn shard_of(key: Key<'_>, shards: u16) -> u16 {
-    if shards <= 1 {
-        return 0;
-    }
+    if shards <= 1 { 0 } else { shard_among(key, shards) }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the remainder is below a u16")]
+fn shard_among(key: Key<'_>, shards: u16) -> u16 {
     let hash = match key {
         Key::Word(word) => xxh3_64(routing_part(&word.to_le_bytes())),
         Key::Bytes(bytes) => xxh3_64(routing_part(bytes)),

@@ -9,7 +9,9 @@ use crate::report::{Report, SCHEMA, open_loop_valid};
 use crate::summary::LatencySummary;
 use hdrhistogram::Histogram;
 use punctual_runtime::config::Config;
-use punctual_runtime::{Counter, Counters, Engine, EngineError, EngineInfo, Transport};
+use punctual_runtime::{
+    CloseReason, Counter, Counters, Engine, EngineError, EngineInfo, ShardId, Transport,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,6 +19,8 @@ use thiserror::Error;
 
 /// Events that may wait for the bench.
 const EVENTS_MAX: usize = 4096;
+/// Readings of the traffic counters before the last one is taken as it is.
+const TRAFFIC_READS_MAX: usize = 100;
 /// How often the bench looks whether it was interrupted.
 const LOOK: Duration = Duration::from_millis(50);
 /// The longest time that loading or verifying may take before the bench gives up.
@@ -67,6 +71,17 @@ pub enum BenchError {
     /// The workload cannot run on this cluster.
     #[error("the workload failed: {0}")]
     Workload(String),
+    /// A shard that will not have us, and will not be asked again.
+    #[error("{shard} refused the link: {reason}")]
+    Refused {
+        /// Which shard.
+        shard: ShardId,
+        /// What it said.
+        reason: CloseReason,
+    },
+    /// A shard that was lost and did not come back.
+    #[error("{0}")]
+    ShardLost(String),
     /// A stage that took too long.
     #[error("{0:?} did not end in time; lost links: {1}")]
     StageTimeout(Stage, String),
@@ -85,6 +100,13 @@ impl BenchError {
         match self {
             Self::Engine(error) => error.is_usage(),
             Self::NotConnected { .. } | Self::HdrFile(_) => true,
+            Self::Refused { reason, .. } => matches!(
+                reason,
+                CloseReason::Version
+                    | CloseReason::ClusterConfig
+                    | CloseReason::WrongShard
+                    | CloseReason::TooManySlots
+            ),
             _ => false,
         }
     }
@@ -173,6 +195,7 @@ pub fn run(
         down: BTreeMap::new(),
         second: Second::new(),
         hdr,
+        warmup_began: Instant::now(),
         measure_began: Instant::now(),
     };
     let outcome = run.stages(&engine);
@@ -190,7 +213,7 @@ pub fn run(
 }
 
 /// What was counted on the links up to some moment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Traffic {
     frames: u64,
     messages: u64,
@@ -199,7 +222,18 @@ struct Traffic {
 impl Traffic {
     fn read(counters: &Counters) -> Self {
         let sum = |counter| counters.sum("worker", counter) + counters.sum("shard", counter);
-        Self { frames: sum(Counter::FramesSent), messages: sum(Counter::MessagesSent) }
+        let once =
+            || Self { frames: sum(Counter::FramesSent), messages: sum(Counter::MessagesSent) };
+        // Cores publish now and then while this reads. Two equal readings belong together.
+        let mut last = once();
+        for _ in 0..TRAFFIC_READS_MAX {
+            let next = once();
+            if next == last {
+                break;
+            }
+            last = next;
+        }
+        last
     }
 }
 
@@ -230,6 +264,7 @@ struct Run<'a> {
     down: BTreeMap<u16, (Instant, String)>,
     second: Second,
     hdr: Option<HdrFiles>,
+    warmup_began: Instant,
     measure_began: Instant,
 }
 
@@ -253,7 +288,6 @@ impl Run<'_> {
         }
         self.run_for(Stage::WarmUp, Phase::WarmUp, self.plan.warmup)?;
         let before = Traffic::read(engine.counters());
-        self.measure_began = Instant::now();
         self.run_for(Stage::Measure, Phase::Measure, self.plan.duration)?;
         let after = Traffic::read(engine.counters());
         let totals = self.drain()?;
@@ -306,6 +340,11 @@ impl Run<'_> {
                 let why = self.lost().unwrap_or_else(|| "none".to_owned());
                 return Err(BenchError::StageTimeout(stage, why));
             }
+            // Connecting has its own limit, and draining ends with the last deadline. The other
+            // stages cannot go on without the shard.
+            if let (Stage::Load | Stage::Verify, Some(why)) = (stage, self.lost()) {
+                return Err(BenchError::ShardLost(why));
+            }
             if let Some(event) = self.next_event()? {
                 taken.extend(take(&event));
                 self.note(stage, event)?;
@@ -332,6 +371,9 @@ impl Run<'_> {
     fn note(&mut self, stage: Stage, event: MicroEvent) -> Result<(), BenchError> {
         match event {
             MicroEvent::Failed(why) => return Err(BenchError::Workload(why)),
+            MicroEvent::Refused { shard, reason } => {
+                return Err(BenchError::Refused { shard, reason });
+            }
             MicroEvent::LinkUp { shard } => {
                 self.down.remove(&shard.0);
             }
@@ -370,10 +412,14 @@ impl Run<'_> {
         }
         let second = std::mem::replace(&mut self.second, Second::new());
         let len = second.began.elapsed();
-        let stage = if measured { Stage::Measure } else { Stage::WarmUp };
+        // The last part of the warm-up arrives when the measurement has begun.
+        let (stage, began) = match measured {
+            true => (Stage::Measure, self.measure_began),
+            false => (Stage::WarmUp, self.warmup_began),
+        };
         #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 transactions a second")]
         let rate_tps = second.committed as f64 / len.as_secs_f64().max(1e-9);
-        let elapsed = self.measure_began.elapsed();
+        let elapsed = began.elapsed();
         if measured && let Some(hdr) = &mut self.hdr {
             let series = if self.plan.micro.rate.is_some() { "intended" } else { "latency" };
             hdr.interval(series, elapsed.saturating_sub(len), len, &second.latency)?;
@@ -390,10 +436,14 @@ impl Run<'_> {
         duration: Duration,
     ) -> Result<(), BenchError> {
         self.stage(stage);
-        self.second = Second::new();
-        self.measure_began = Instant::now();
+        let now = Instant::now();
+        if stage == Stage::WarmUp {
+            self.second = Second::new();
+            self.warmup_began = now;
+        }
+        self.measure_began = now;
         self.phase.set(phase);
-        let deadline = Instant::now() + duration;
+        let deadline = now + duration;
         while Instant::now() < deadline && !self.interrupted && self.lost().is_none() {
             if let Some(event) = self.next_event()? {
                 self.note(stage, event)?;
@@ -446,7 +496,12 @@ impl Run<'_> {
             _ => None,
         });
         let verified = match verified {
-            Err(BenchError::StageTimeout(_, why)) => return Ok(format!("not run: {why}")),
+            // The run itself was measured; that it could not be checked is part of its report.
+            Err(
+                BenchError::StageTimeout(_, why)
+                | BenchError::ShardLost(why)
+                | BenchError::Workload(why),
+            ) => return Ok(format!("not run: {why}")),
             outcome => outcome?,
         };
         let sum: i64 = verified.iter().map(|(sum, _)| *sum).sum();

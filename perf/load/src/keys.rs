@@ -131,6 +131,7 @@ impl KeyChooser {
     }
 
     /// A key that is not among those taken. A transaction has few keys, so a scan beats a set.
+    #[inline]
     fn next_outside(&mut self, taken: &[u64]) -> u64 {
         for _ in 0..RETRIES_MAX {
             let key = self.next();
@@ -162,7 +163,7 @@ impl KeyChooser {
         out.extend_from_slice(&self.scratch[..count]);
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_rank(&mut self) -> u64 {
         match self.zipf {
             None => self.rng.below(self.keys),

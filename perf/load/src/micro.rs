@@ -9,8 +9,8 @@ use crate::histogram::Recorder;
 use crate::keys::{KeyChooser, Rng};
 use hdrhistogram::Histogram;
 use punctual_runtime::{
-    Completion, Driver, Key, LinkEvent, Nanos, Outcome, ShardId, SubmitError, Submitter,
-    Transaction,
+    CloseReason, Completion, Driver, Key, LinkEvent, Nanos, Outcome, ShardId, SubmitError,
+    Submitter, Transaction, WordOp,
 };
 use punctual_wire::shard_of;
 use std::ops::Range;
@@ -112,6 +112,13 @@ pub enum MicroEvent {
     PhaseDone(Phase),
     /// A transaction can never work.
     Failed(String),
+    /// A shard will not have us, and will not be asked again.
+    Refused {
+        /// Which shard.
+        shard: ShardId,
+        /// What it said.
+        reason: CloseReason,
+    },
     /// Progress while running.
     Interval {
         /// Whether it belongs to the measured part.
@@ -267,23 +274,27 @@ impl MicroDriver {
     fn enter(&mut self, now: Nanos, phase: Phase) {
         let before = std::mem::replace(&mut self.current, phase);
         match phase {
-            Phase::WarmUp => {
-                self.interval_end = now + INTERVAL;
-                self.arrivals_start = now;
-                self.next_intended =
-                    self.arrivals.as_mut().map(|arrivals| now + Nanos(arrivals.next()));
-            }
+            Phase::WarmUp => self.begin(now),
             Phase::Measure => {
                 if before == Phase::WarmUp {
                     self.report_interval(now, false);
+                } else {
+                    // The warm-up was too short to be noticed.
+                    self.begin(now);
                 }
-                self.interval_end = now + INTERVAL;
                 self.totals.span = Some((now, now));
             }
             Phase::Drain => self.report_interval(now, before == Phase::Measure),
             Phase::Verify => self.bulk = Bulk { next: self.my_keys.start, ..Bulk::default() },
             Phase::Load | Phase::Done => {}
         }
+    }
+
+    /// Starts the schedule of intervals, and in open loop that of arrivals.
+    fn begin(&mut self, now: Nanos) {
+        self.interval_end = now + INTERVAL;
+        self.arrivals_start = now;
+        self.next_intended = self.arrivals.as_mut().map(|arrivals| now + Nanos(arrivals.next()));
     }
 
     fn report_interval(&mut self, now: Nanos, measured: bool) {
@@ -396,12 +407,9 @@ impl MicroDriver {
         let transaction = self.transaction.get_or_insert_with(|| submitter.transaction());
         let mut increments = 0;
         for &key in &self.chosen {
-            if self.rng.chance(self.config.reads) {
-                transaction.get(Key::Word(key));
-            } else {
-                transaction.add(Key::Word(key), 1);
-                increments += 1;
-            }
+            let is_add = !self.rng.chance(self.config.reads);
+            transaction.word(WordOp { key, is_add, delta: i64::from(is_add) });
+            increments += u16::from(is_add);
         }
         let measured = self.current == Phase::Measure;
         self.ready = Some(InFlight { intended, increments, measured });
@@ -565,7 +573,11 @@ impl Driver for MicroDriver {
         match link {
             LinkEvent::Up => self.tell(MicroEvent::LinkUp { shard }),
             LinkEvent::Down { why } => self.tell(MicroEvent::LinkDown { shard, why }),
-            LinkEvent::Refused(reason) => self.fail(format!("{shard} refused the link: {reason}")),
+            LinkEvent::Refused(reason) if !self.failed => {
+                self.failed = true;
+                self.tell(MicroEvent::Refused { shard, reason });
+            }
+            LinkEvent::Refused(_) => {}
         }
     }
 }

@@ -78,7 +78,7 @@ pub enum PingPongError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The socket cannot be made.
-    #[error("the socket cannot be made: {0}")]
+    #[error("the socket cannot be made")]
     Io(#[from] io::Error),
     /// The served shard does not let us in.
     #[error("the shard at {endpoint} cannot be used: {why}")]
@@ -199,7 +199,9 @@ fn greet(
     cluster: u64,
     limits: Limits,
 ) -> Result<(Box<dyn Link>, bool), PingPongError> {
-    let mut link = StreamLink::connect(endpoint, limits, limits.batch_max)?;
+    let unusable = |why| PingPongError::Handshake { endpoint: endpoint.clone(), why };
+    let mut link = StreamLink::connect(endpoint, limits, limits.batch_max)
+        .map_err(|error| unusable(LinkError::Io(error).into()))?;
     let session = u64::from(std::process::id());
     let identity = Identity { session, cluster, features: Features::CHECKSUM };
     let mut handshake = ClientHandshake::new(&identity, Role::Pinger, shard, 1);
@@ -213,7 +215,7 @@ fn greet(
             }
             Ok(None) if clock.now() - start > PONG_TIMEOUT => return Err(PingPongError::Timeout),
             Ok(None) => std::thread::yield_now(),
-            Err(why) => return Err(PingPongError::Handshake { endpoint: endpoint.clone(), why }),
+            Err(why) => return Err(unusable(why)),
         }
     }
 }

@@ -1,7 +1,16 @@
-//! Tests of the whole: the house rules that no compiler checks, and the documents.
+//! Tests of the whole: the program as its users run it, the house rules that no compiler checks,
+//! and the documents.
+//!
+//! Programs are waited for by what they print, never by time, and ports are chosen by the system.
 
+mod bench;
+mod cluster;
 mod docs;
+mod env;
+mod help;
+mod support;
 mod tidy;
+mod usage;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Building a transaction: operations go straight into their wire form.
 
 use crate::ShardId;
-use punctual_wire::{Key, Limits, Op, WireError, shard_of, write_call_head};
+use punctual_wire::{Key, Limits, Op, WireError, WordOp, shard_of, write_call_head};
 use thiserror::Error;
 
 /// What is wrong with a transaction. Nothing of it was sent.
@@ -119,25 +119,44 @@ impl Transaction {
         if let Err(error) = op.check(&self.limits) {
             return self.fail(error.into());
         }
-        if self.is_call {
-            return self.fail(TransactionError::CallNotAlone);
+        match self.admit(op.key()) {
+            Ok(()) => op.write(&mut self.body),
+            Err(error) => return self.fail(error),
         }
-        let shard = ShardId(shard_of(op.key(), self.shards));
-        match self.shard {
-            None => self.shard = Some(shard),
-            Some(first) if first != shard => {
-                return self.fail(TransactionError::SeveralShards { first, other: shard });
+        self
+    }
+
+    /// Adds a read or an increment of an 8-byte key: the same as [`get`](Self::get) and
+    /// [`add`](Self::add), without a branch between the two. For load generators.
+    #[inline]
+    pub fn word(&mut self, op: WordOp) -> &mut Self {
+        match self.admit(Key::Word(op.key)) {
+            Ok(()) => {
+                op.write(&mut self.body);
+                self
             }
-            Some(_) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Counts one more operation on this key, if it may be in this transaction.
+    #[inline]
+    fn admit(&mut self, key: Key<'_>) -> Result<(), TransactionError> {
+        if self.is_call {
+            return Err(TransactionError::CallNotAlone);
+        }
+        let other = ShardId(shard_of(key, self.shards));
+        let first = *self.shard.get_or_insert(other);
+        if first != other {
+            return Err(TransactionError::SeveralShards { first, other });
         }
         if self.op_count == self.limits.ops_max {
             let max = u64::from(self.limits.ops_max);
             let what = "the number of operations";
-            return self.fail(WireError::OverLimit { what, value: max + 1, max }.into());
+            return Err(WireError::OverLimit { what, value: max + 1, max }.into());
         }
         self.op_count += 1;
-        op.write(&mut self.body);
-        self
+        Ok(())
     }
 
     /// Number of operations so far.

@@ -15,7 +15,7 @@ use punctual_wire::{
     BatchWriter, Frame, Key, Limits, OpReader, OpResult, Piece, PieceBody, PieceReader,
     RefusedReason, Reply, ReplyStatus, WireError, shard_of,
 };
-use session::{Seen, Sessions};
+use session::{Outcome, Sessions};
 pub use session::{SessionError, SessionIndex};
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,7 +207,8 @@ impl Shard {
         Ok(true)
     }
 
-    /// Admits one piece, and runs it unless it was seen before (R8).
+    /// Admits one piece, runs it unless it was seen before (R8), and answers with what its slot holds
+    /// then (R7).
     #[inline]
     fn admit(
         &mut self,
@@ -217,30 +218,37 @@ impl Shard {
         out: &mut BatchWriter,
     ) {
         let sequence = piece.sequence;
-        match self.sessions.get_mut(session).seen(sequence) {
-            Seen::New => {}
-            Seen::Repeated => {
-                self.stats.repeated += 1;
-                return self.answer(session, sequence, out);
-            }
-            // Nobody waits for an answer to what is finished.
-            Seen::Stale => {
-                self.stats.stale += 1;
-                return;
-            }
+        let refusal = self.refusal(piece);
+        let outcome = self.sessions.outcome_mut(session, sequence);
+        let Some(outcome) = outcome.filter(|outcome| sequence >= outcome.sequence) else {
+            // Nobody waits for an answer to what the coordinator has finished.
+            self.stats.stale += 1;
+            return;
+        };
+        if sequence == outcome.sequence {
+            self.stats.repeated += 1;
+        } else if let Some(reason) = refusal {
+            self.stats.refused += 1;
+            outcome.begin(sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
+        } else {
+            let commit = now.max(self.last_released.next());
+            debug_assert!(commit > self.last_released, "commits of a shard strictly increase");
+            self.last_released = commit;
+            outcome.begin(sequence, ReplyStatus::Committed, commit);
+            let mut release = Release {
+                limits: &self.config.limits,
+                procedures: &self.procedures,
+                store: &mut self.store,
+                undo: &mut self.undo,
+            };
+            release.run(&piece.body, outcome);
+            let aborted = u64::from(outcome.status == ReplyStatus::Aborted);
+            self.stats.aborted += aborted;
+            self.stats.committed += 1 - aborted;
+            self.stats.ops += u64::from(outcome.result_count);
         }
-        match self.refusal(piece) {
-            Some(reason) => {
-                self.stats.refused += 1;
-                let outcome = self.sessions.get_mut(session).outcome_mut(sequence);
-                outcome.begin(sequence);
-                outcome.status = ReplyStatus::Refused(reason);
-                outcome.commit = Nanos::ZERO;
-                outcome.result_count = 0;
-            }
-            None => self.release(now, session, piece),
-        }
-        self.answer(session, sequence, out);
+        let Outcome { status, commit, result_count, results, .. } = &*outcome;
+        Reply::write(out, sequence, *status, commit.0, *result_count, results);
     }
 
     /// Why a piece must not run here, if so.
@@ -267,80 +275,60 @@ impl Shard {
             }
         }
     }
+}
 
-    /// Stamps and runs one piece (R1, R2 and R6 for a transaction on one shard).
+/// What running a piece needs (R6; a transaction on one shard waits for nothing).
+struct Release<'a> {
+    limits: &'a Limits,
+    procedures: &'a Procedures,
+    store: &'a mut Store,
+    undo: &'a mut UndoLog,
+}
+
+impl Release<'_> {
     #[inline]
-    fn release(&mut self, now: Nanos, session: SessionIndex, piece: &Piece<'_>) {
-        let commit = now.max(self.last_released.next());
-        debug_assert!(commit > self.last_released, "commits of a shard strictly increase");
-        self.last_released = commit;
-        let limits = &self.config.limits;
-        let out_len_max = limits.results_bytes_max();
-        let outcome = self.sessions.get_mut(session).outcome_mut(piece.sequence);
-        outcome.begin(piece.sequence);
-        outcome.commit = commit;
-        outcome.status = ReplyStatus::Committed;
-        match piece.body {
-            PieceBody::Ops { count, bytes } => {
-                let mut ops = OpReader::new(bytes);
-                let value_len_max = limits.value_bytes_max as usize;
-                outcome.results.reserve(usize::from(count) * OpResult::WORD_BYTES);
-                for _ in 0..count {
-                    if let Some(op) = ops.peek_word()
-                        && self.store.run_word(op, &mut outcome.results)
-                    {
-                        ops.skip_word(op);
-                        continue;
-                    }
-                    let Ok(op) = ops.next_op() else { unreachable!("the piece was checked") };
-                    self.store.run(op, value_len_max, out_len_max, &mut outcome.results);
-                }
-                outcome.result_count = count;
-                self.stats.ops += u64::from(count);
-            }
-            PieceBody::Call { procedure, args } => {
-                let Some(procedure) = self.procedures.get(procedure) else {
-                    unreachable!("an unknown procedure was refused")
-                };
-                self.undo.clear();
-                let mut context = ProcedureContext::new(
-                    &mut self.store,
-                    &mut self.undo,
-                    limits,
-                    &mut outcome.results,
-                    out_len_max,
-                );
-                let verdict = procedure.run(&mut context, args);
-                outcome.result_count = context.result_count();
-                if verdict == Verdict::Abort {
-                    self.undo.roll_back(&mut self.store);
-                    outcome.status = ReplyStatus::Aborted;
-                }
-            }
-        }
-        match outcome.status {
-            ReplyStatus::Aborted => self.stats.aborted += 1,
-            _ => self.stats.committed += 1,
+    fn run(&mut self, body: &PieceBody<'_>, outcome: &mut Outcome) {
+        match *body {
+            PieceBody::Ops { count, bytes } => self.run_ops(count, bytes, outcome),
+            PieceBody::Call { procedure, args } => self.call(procedure, args, outcome),
         }
     }
 
-    /// Sends what the slot holds (R7).
     #[inline]
-    fn answer(
-        &mut self,
-        session: SessionIndex,
-        sequence: punctual_wire::TxnSequence,
-        out: &mut BatchWriter,
-    ) {
-        let outcome = self.sessions.get_mut(session).outcome_mut(sequence);
-        Reply::write(
-            out,
-            sequence,
-            outcome.status,
-            outcome.commit.0,
-            outcome.result_count,
-            &outcome.results,
-        );
+    fn run_ops(&mut self, count: u16, bytes: &[u8], outcome: &mut Outcome) {
+        let mut ops = OpReader::new(bytes);
+        let value_len_max = self.limits.value_bytes_max as usize;
+        let out_len_max = self.limits.results_bytes_max();
+        let results = &mut outcome.results;
+        results.reserve(usize::from(count) * OpResult::WORD_BYTES);
+        for _ in 0..count {
+            if let Some(op) = ops.peek_word()
+                && self.store.run_word(op, results)
+            {
+                ops.skip_word(op);
+                continue;
+            }
+            let Ok(op) = ops.next_op() else { unreachable!("the piece was checked") };
+            self.store.run(op, value_len_max, out_len_max, results);
+        }
+        outcome.result_count = count;
+    }
+
+    fn call(&mut self, procedure: u16, args: &[u8], outcome: &mut Outcome) {
+        let Some(procedure) = self.procedures.get(procedure) else {
+            unreachable!("an unknown procedure was refused")
+        };
+        self.undo.clear();
+        let results = &mut outcome.results;
+        let out_len_max = self.limits.results_bytes_max();
+        let mut context =
+            ProcedureContext::new(self.store, self.undo, self.limits, results, out_len_max);
+        let verdict = procedure.run(&mut context, args);
+        outcome.result_count = context.result_count();
+        if verdict == Verdict::Abort {
+            self.undo.roll_back(self.store);
+            outcome.status = ReplyStatus::Aborted;
+        }
     }
 }
 

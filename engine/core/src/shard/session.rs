@@ -60,24 +60,16 @@ impl Outcome {
 
     /// Prepares the slot for a new transaction.
     #[inline]
-    pub(super) fn begin(&mut self, sequence: TxnSequence) {
+    pub(super) fn begin(&mut self, sequence: TxnSequence, status: ReplyStatus, commit: Nanos) {
         self.sequence = sequence;
+        self.status = status;
+        self.commit = commit;
+        self.result_count = 0;
         self.results.clear();
         if self.results.capacity() > OUTCOME_BYTES_KEPT {
             self.results = Vec::new();
         }
     }
-}
-
-/// What a sequence is to a session.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// It was never seen.
-    New,
-    /// It has run; the slot holds its outcome.
-    Repeated,
-    /// The coordinator finished it long ago, or its slot does not exist.
-    Stale,
 }
 
 #[derive(Debug)]
@@ -86,23 +78,6 @@ pub(super) struct Session {
     outcomes: Vec<Outcome>,
     /// When its last link went away; `None` while it is connected.
     closed_at: Option<Nanos>,
-}
-
-impl Session {
-    #[inline]
-    pub(super) fn seen(&self, sequence: TxnSequence) -> Seen {
-        match self.outcomes.get(usize::from(sequence.slot())) {
-            None => Seen::Stale,
-            Some(outcome) if sequence > outcome.sequence => Seen::New,
-            Some(outcome) if sequence == outcome.sequence => Seen::Repeated,
-            Some(_) => Seen::Stale,
-        }
-    }
-
-    #[inline]
-    pub(super) fn outcome_mut(&mut self, sequence: TxnSequence) -> &mut Outcome {
-        &mut self.outcomes[usize::from(sequence.slot())]
-    }
 }
 
 /// All sessions of a shard.
@@ -171,8 +146,14 @@ impl Sessions {
         }
     }
 
+    /// The slot of a sequence, if the session has it.
     #[inline]
-    pub(super) fn get_mut(&mut self, index: SessionIndex) -> &mut Session {
-        self.sessions[index.0].as_mut().expect("the index of an open session")
+    pub(super) fn outcome_mut(
+        &mut self,
+        index: SessionIndex,
+        sequence: TxnSequence,
+    ) -> Option<&mut Outcome> {
+        let session = self.sessions[index.0].as_mut().expect("the index of an open session");
+        session.outcomes.get_mut(usize::from(sequence.slot()))
     }
 }
