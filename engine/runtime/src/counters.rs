@@ -90,14 +90,13 @@ counters! {
 #[derive(Debug)]
 pub struct CounterBlock {
     name: String,
-    values: CachePadded<Vec<AtomicU64>>,
+    values: CachePadded<[AtomicU64; Counter::ALL.len()]>,
 }
 
 impl CounterBlock {
     pub(crate) fn new(name: String) -> Arc<Self> {
-        // A line of padding at both ends keeps neighbours on the heap away.
-        let values = Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Self { name, values: CachePadded::new(values) })
+        let values = CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        Arc::new(Self { name, values })
     }
 
     /// Whose counters they are: `shard0`, `worker1`, `core0`.

@@ -259,7 +259,8 @@ impl Engine {
             acceptor.stop();
         }
         for (control, core) in &self.shards {
-            let _ = control.try_send(ShardControl::Stop);
+            // A queue full of connections is emptied soon; one without a shard refuses at once.
+            let _ = control.send(ShardControl::Stop);
             core.wake();
         }
         if !stopped && !died {
@@ -412,7 +413,8 @@ impl Assembly {
             warnings: std::mem::take(&mut self.warnings),
         };
         let acceptor = if doors.is_empty() { None } else { Some(Acceptor::start(doors)?) };
-        let deadline = self.config.process.deadline + self.config.process.request_timeout;
+        // What waits for its shard may be sent at the end of its deadline and have another one.
+        let deadline = self.config.process.deadline * 2 + self.config.process.request_timeout;
         let (threads, counters) = self.spawn()?;
         Ok(Engine {
             info,

@@ -220,9 +220,10 @@ impl ShardAgent {
             }
         };
         let connection = &mut self.connections[at];
+        // First of all: if the visitor is gone already, its session has to be closed with the link.
+        connection.used_for = used_for;
         ServerHandshake::accept(connection.link.as_mut(), &self.identity, id, visitor.features);
         connection.link.flush()?;
-        connection.used_for = used_for;
         tracing::debug!(shard = id, peer = connection.link.peer(), ?visitor, "welcome");
         Ok(1)
     }
@@ -358,10 +359,10 @@ pub(crate) fn flush(link: &mut dyn Link, counts: &mut LinkCounts) -> Result<usiz
         return Ok(0);
     }
     let out = link.outgoing();
-    let (frames, messages) = (out.frames_total(), out.messages_total());
     out.seal();
-    counts.frames_sent += out.frames_total() - frames;
-    counts.messages_sent += out.messages_total() - messages;
+    let (frames, messages) = out.take_counts();
+    counts.frames_sent += frames;
+    counts.messages_sent += messages;
     let bytes = link.flush()?;
     counts.bytes_sent += bytes as u64;
     counts.short_sends += u64::from(link.pending() > 0);

@@ -159,6 +159,8 @@ pub struct BatchWriter {
     checksum: bool,
     frames_total: u64,
     messages_total: u64,
+    /// The totals when [`take_counts`](Self::take_counts) was last asked.
+    counted: (u64, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -181,6 +183,7 @@ impl BatchWriter {
             checksum,
             frames_total: 0,
             messages_total: 0,
+            counted: (0, 0),
         }
     }
 
@@ -218,6 +221,14 @@ impl BatchWriter {
     #[must_use]
     pub fn messages_total(&self) -> u64 {
         self.messages_total
+    }
+
+    /// Frames and messages sealed since this was last asked, for counters that add up several
+    /// buffers. Frames that a full batch sealed on the way are among them.
+    pub fn take_counts(&mut self) -> (u64, u64) {
+        let totals = (self.frames_total, self.messages_total);
+        let before = std::mem::replace(&mut self.counted, totals);
+        (totals.0 - before.0, totals.1 - before.1)
     }
 
     /// Appends one message of `len_max` bytes or fewer; `write` appends the bytes themselves.

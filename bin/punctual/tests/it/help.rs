@@ -97,9 +97,9 @@ fn examples(help: &str) -> Vec<&str> {
 
 fn is_option(help: &str, option: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '-';
-    help.split("Examples:")
-        .next()
-        .is_some_and(|help| help.split(|character: char| !is_part(character)).any(|word| word == option))
+    help.split("Examples:").next().is_some_and(|help| {
+        help.split(|character: char| !is_part(character)).any(|word| word == option)
+    })
 }
 
 #[test]

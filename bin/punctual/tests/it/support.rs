@@ -164,22 +164,17 @@ pub(crate) fn micro<'a>(options: &[&'a str]) -> Vec<&'a str> {
     args
 }
 
-/// Runs a bench that must succeed; its end and the document it wrote.
+/// Runs a bench that must succeed and agree with its store; its end and the document it wrote.
 pub(crate) fn bench(args: &[&str]) -> (Ended, Value) {
-    let (ended, document) = bench_ends_with(0, args);
-    assert_eq!(document["self_check"], "ok");
-    (ended, document)
-}
-
-/// Runs a bench that must end with this exit code and write its document.
-pub(crate) fn bench_ends_with(code: i32, args: &[&str]) -> (Ended, Value) {
     let dir = folder();
     let file = dir.path().join("run.json");
     let mut args = args.to_vec();
     args.extend(["--json", text(&file)]);
     let ended = run(&args);
-    ended.expect_code(code);
-    (ended, document(&file))
+    ended.expect_code(0);
+    let report = document(&file);
+    assert_eq!(report["self_check"], "ok");
+    (ended, report)
 }
 
 /// The document that a program has written.

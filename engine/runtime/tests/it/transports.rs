@@ -47,6 +47,10 @@ fn adds_up(engine: Engine, client: &Client) {
     assert_eq!(counters.sum("shard", Counter::Committed), committed);
     assert_eq!(counters.sum("shard", Counter::Ops), committed);
     assert_eq!(counters.sum("shard", Counter::Keys), KEYS);
+    for side in ["worker", "shard"] {
+        let messages = counters.sum(side, Counter::MessagesSent);
+        assert!(messages >= committed, "{messages} messages of the {side}s for {committed}");
+    }
     for nobody in [Counter::Aborted, Counter::Refused, Counter::Unknown, Counter::LinksMalformed] {
         assert_eq!(counters.sum("", nobody), 0, "{}", nobody.name());
     }

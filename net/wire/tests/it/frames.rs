@@ -29,6 +29,18 @@ fn messages_share_a_frame_up_to_the_batch_limit() {
 }
 
 #[test]
+fn every_sealed_frame_is_counted_once_whoever_sealed_it() {
+    let mut out = BatchWriter::new(LIMITS, 2, false);
+    for _ in 0..5 {
+        put(&mut out, FrameKind::Reply, 30);
+    }
+    assert_eq!(out.take_counts(), (2, 4), "the batch limit has sealed two frames");
+    out.seal();
+    assert_eq!(out.take_counts(), (1, 1));
+    assert_eq!(out.take_counts(), (0, 0));
+}
+
+#[test]
 fn messages_share_a_frame_up_to_its_longest_length_and_not_a_byte_more() {
     let half = (LIMITS.frame_bytes_max as usize - FRAME_HEADER_BYTES) / 2;
     let mut out = BatchWriter::new(LIMITS, 8, true);
