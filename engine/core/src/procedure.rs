@@ -60,14 +60,14 @@ impl<'a> ProcedureContext<'a> {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: Key<'_>) -> Option<Value<'_>> {
-        self.store.get(key)
+        self.store.get(key.canonical())
     }
 
     /// The first eight bytes of a value as a little-endian number; zero for an absent key, `None`
     /// for a shorter value.
     #[must_use]
     pub fn number(&self, key: Key<'_>) -> Option<i64> {
-        match self.store.get(key) {
+        match self.get(key) {
             None => Some(0),
             Some(value) => value.as_bytes().first_chunk().map(|bytes| i64::from_le_bytes(*bytes)),
         }
@@ -75,6 +75,7 @@ impl<'a> ProcedureContext<'a> {
 
     /// Sets a value; false, and nothing done, if key or value exceed the cluster's limits.
     pub fn put(&mut self, key: Key<'_>, value: &[u8]) -> bool {
+        let key = key.canonical();
         if (Op::Put { key, value }).check(self.limits).is_err() {
             return false;
         }
@@ -85,6 +86,7 @@ impl<'a> ProcedureContext<'a> {
 
     /// Removes a key; whether it was there.
     pub fn delete(&mut self, key: Key<'_>) -> bool {
+        let key = key.canonical();
         if !self.may_exist(key) {
             return false;
         }
@@ -95,6 +97,7 @@ impl<'a> ProcedureContext<'a> {
     /// Adds to the first eight bytes of a value and returns the sum; `None` if the value is shorter
     /// or the key exceeds the cluster's limit.
     pub fn add(&mut self, key: Key<'_>, delta: i64) -> Option<i64> {
+        let key = key.canonical();
         if !self.may_exist(key) {
             return None;
         }
@@ -105,6 +108,7 @@ impl<'a> ProcedureContext<'a> {
     /// Appends to a value and returns its new length; `None` if key or value would exceed the
     /// cluster's limits.
     pub fn append(&mut self, key: Key<'_>, tail: &[u8]) -> Option<u64> {
+        let key = key.canonical();
         if !self.may_exist(key) {
             return None;
         }

@@ -25,7 +25,7 @@ pub(crate) struct Door {
 pub(crate) struct Acceptor {
     stop: Arc<AtomicBool>,
     waker: Arc<CoreWaker>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Acceptor {
@@ -53,14 +53,29 @@ impl Acceptor {
                 }
             }
         });
-        Ok(Self { stop, waker, thread: thread.map_err(failed)? })
+        Ok(Self { stop, waker, thread: Some(thread.map_err(failed)?) })
     }
 
-    pub(crate) fn stop(self) {
+    /// Closes the doors and waits until they are closed.
+    pub(crate) fn stop(mut self) {
+        self.tell();
+        if let Some(thread) = self.thread.take() {
+            // A panic in the acceptor was printed by the panic hook; nothing depends on it any
+            // more.
+            let _ = thread.join();
+        }
+    }
+
+    fn tell(&self) {
         self.stop.store(true, Ordering::Release);
         self.waker.wake();
-        // A panic in the acceptor was printed by the panic hook; nothing depends on it any more.
-        let _ = self.thread.join();
+    }
+}
+
+impl Drop for Acceptor {
+    /// Closes the doors soon: an engine that fails to start does not wait for them.
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

@@ -26,6 +26,9 @@ pub enum ClientError {
     /// The shard could not be reached before the deadline. Nothing was sent.
     #[error("not sent before the deadline: {0}")]
     NotSent(SubmitError),
+    /// The shard has been out of reach for a while, and too many wait for it. Nothing was sent.
+    #[error("the line for the shard is full: {0}")]
+    LineFull(SubmitError),
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
@@ -144,8 +147,12 @@ impl Client {
     /// Submits a transaction and returns at once; `transaction` is left empty.
     ///
     /// # Errors
-    /// When the worker's queue is full or the engine has stopped; `transaction` is left as it was.
+    /// When the worker's queue is full, the engine has stopped or the transaction was made for
+    /// another cluster; `transaction` is left as it was.
     pub fn submit(&self, transaction: &mut Transaction) -> Result<Pending, ClientError> {
+        if !transaction.is_for(self.shards, &self.limits) {
+            return Err(TransactionError::OtherCluster.into());
+        }
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let Entrance { queue, core } = &self.entrances[turn % self.entrances.len()];
         if queue.closed.load(Ordering::Acquire) {
@@ -242,13 +249,22 @@ struct Waiting {
     why: SubmitError,
 }
 
+/// Those that wait for one shard.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    /// Since when the shard has taken nothing although somebody waits for it. It stays when the
+    /// line empties because all in it have waited too long.
+    blocked_since: Option<Nanos>,
+}
+
 /// The driver behind [`Client`].
 pub(crate) struct ClientDriver {
     queue: Arc<RequestQueue>,
     /// What waits for a shard, by shard: one that is out of reach holds up nothing but its own.
-    waiting: Vec<VecDeque<Waiting>>,
+    lines: Vec<Line>,
     /// Most that may wait for one shard.
-    waiting_max: usize,
+    line_max: usize,
     deadline: Duration,
     answers: Vec<Option<Sender<Answer>>>,
     free: Vec<usize>,
@@ -264,8 +280,8 @@ impl ClientDriver {
     ) -> Self {
         Self {
             queue,
-            waiting: (0..shards).map(|_| VecDeque::new()).collect(),
-            waiting_max: in_flight as usize,
+            lines: (0..shards).map(|_| Line::default()).collect(),
+            line_max: in_flight as usize,
             deadline,
             answers: Vec::new(),
             free: Vec::new(),
@@ -273,9 +289,10 @@ impl ClientDriver {
         }
     }
 
-    /// Submits one request, or says why it has to wait.
+    /// Submits one request to shard `at`, or says why it has to wait.
     fn submit(
         &mut self,
+        at: usize,
         request: &mut Request,
         submitter: &mut Submitter<'_>,
     ) -> Result<(), SubmitError> {
@@ -286,6 +303,7 @@ impl ClientDriver {
         match submitter.submit(&mut request.transaction, tag as u64) {
             Ok(_) => {
                 self.answers[tag] = Some(request.answer.clone());
+                self.lines[at].blocked_since = None;
                 Ok(())
             }
             Err(SubmitError::Invalid(error)) => {
@@ -304,37 +322,41 @@ impl ClientDriver {
     fn take(&mut self, now: Nanos, mut request: Box<Request>, submitter: &mut Submitter<'_>) {
         // One without a shard is wrong, and will be told so.
         let at = request.transaction.shard().map_or(0, |shard| usize::from(shard.0));
-        let in_line = self.waiting[at].front().map(|first| first.why);
+        let in_line = self.lines[at].waiting.front().map(|first| first.why);
         let outcome = match in_line {
             Some(why) => Err(why),
-            None => self.submit(&mut request, submitter),
+            None => self.submit(at, &mut request, submitter),
         };
         let Err(why) = outcome else { return };
-        if self.waiting[at].len() >= self.waiting_max && !self.stopping {
-            send(&request.answer, Err(ClientError::NotSent(why)));
+        let line = &mut self.lines[at];
+        if line.waiting.len() >= self.line_max && !self.stopping {
+            send(&request.answer, Err(ClientError::LineFull(why)));
         } else {
-            self.waiting[at].push_back(Waiting { request, since: now, why });
+            line.blocked_since.get_or_insert(now);
+            line.waiting.push_back(Waiting { request, since: now, why });
         }
     }
 
-    /// Whether a line is full that has only just formed: then everybody waits a moment. A shard that is
-    /// out of reach for longer has its requests refused, and the others go on.
+    /// Whether a line is full that has only just formed: then everybody waits a moment. A shard
+    /// that is out of reach for longer has its requests refused, and the others go on.
     fn is_held_up(&self, now: Nanos) -> bool {
-        self.waiting.iter().filter(|line| line.len() >= self.waiting_max).any(|line| {
-            line.front().is_some_and(|first| now.since(first.since) < self.deadline / 10)
+        self.lines.iter().filter(|line| line.waiting.len() >= self.line_max).any(|line| {
+            line.blocked_since.is_some_and(|since| now.since(since) < self.deadline / 10)
         })
     }
 
     /// Tries those again that had to wait, in their order, and ends those that waited too long.
     fn drive_waiting(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = 0;
-        for at in 0..self.waiting.len() {
-            while let Some(mut first) = self.waiting[at].pop_front() {
+        for at in 0..self.lines.len() {
+            while let Some(mut first) = self.lines[at].waiting.pop_front() {
                 if now.since(first.since) >= self.deadline {
                     send(&first.request.answer, Err(ClientError::NotSent(first.why)));
-                } else if let Err(why) = self.submit(&mut first.request, submitter) {
+                } else if let Err(why) = self.submit(at, &mut first.request, submitter) {
                     first.why = why;
-                    self.waiting[at].push_front(first);
+                    let line = &mut self.lines[at];
+                    line.blocked_since.get_or_insert(now);
+                    line.waiting.push_front(first);
                     break;
                 }
                 work += 1;
@@ -352,8 +374,8 @@ fn send(to: &Sender<Answer>, answer: Answer) {
 impl Driver for ClientDriver {
     fn drive(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = self.drive_waiting(now, submitter);
-        // While everything is in flight the queue is left to fill: that is the back-pressure. A stop
-        // takes all that is left in it at once, so that one deadline ends it all.
+        // While everything is in flight the queue is left to fill: that is the back-pressure. A
+        // stop takes all that is left in it at once, so that one deadline ends it all.
         while self.stopping || (submitter.has_room() && !self.is_held_up(now)) {
             let Ok(request) = self.queue.receiver.try_recv() else { break };
             work += 1;
@@ -378,12 +400,12 @@ impl Driver for ClientDriver {
 
     fn is_finished(&self) -> bool {
         self.stopping
-            && self.waiting.iter().all(VecDeque::is_empty)
+            && self.lines.iter().all(|line| line.waiting.is_empty())
             && self.queue.receiver.is_empty()
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
-        let firsts = self.waiting.iter().filter_map(VecDeque::front);
+        let firsts = self.lines.iter().filter_map(|line| line.waiting.front());
         firsts.map(|first| first.since + self.deadline.into()).min()
     }
 

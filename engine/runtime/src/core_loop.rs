@@ -15,6 +15,8 @@ const BACKOFF_YIELDS: u32 = 200;
 /// The longest sleep; an agent without deadline looks round this often all the same, so that a lost
 /// wake-up would cost a moment and not the program.
 const PARK_MAX: Duration = Duration::from_millis(100);
+/// The operating system's poll rounds a timeout up to the next of these.
+const PARK_STEP: Duration = Duration::from_millis(1);
 /// Counters are published every so many turns, and when the core idles.
 const PUBLISH_TURNS: u64 = 1024;
 
@@ -65,6 +67,9 @@ pub(crate) struct CoreLoop {
     idle_total: u64,
     yields: u64,
     parks: u64,
+    /// Tells the engine that the core started and that it ended in order. Dropped without the
+    /// second message, it tells that the core died.
+    alive: Option<flume::Sender<()>>,
 }
 
 impl CoreLoop {
@@ -86,14 +91,24 @@ impl CoreLoop {
             idle_total: 0,
             yields: 0,
             parks: 0,
+            alive: None,
         }
     }
 
     /// To be called on the core's own thread, before the first turn.
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn start(&mut self, alive: flume::Sender<()>) {
         let park = self.idle.may_park().then(|| self.parker.handle());
         for agent in &mut self.agents {
             agent.start(park);
+        }
+        self.alive = Some(alive);
+        self.tell_alive();
+    }
+
+    /// The channel has room for both messages, and an engine that was dropped does not listen.
+    fn tell_alive(&self) {
+        if let Some(alive) = &self.alive {
+            let _ = alive.try_send(());
         }
     }
 
@@ -111,6 +126,7 @@ impl CoreLoop {
         }
         if self.agents.iter().all(|agent| agent.is_finished()) {
             self.publish();
+            self.tell_alive();
             return false;
         }
         self.idle_total += 1;
@@ -127,10 +143,15 @@ impl CoreLoop {
     }
 
     fn park(&mut self) {
-        self.publish();
         let now = self.clock.now();
         let deadlines = self.agents.iter().filter_map(|agent| agent.next_deadline());
-        let timeout = deadlines.min().map_or(PARK_MAX, |due| due.since(now).min(PARK_MAX));
+        let left = deadlines.min().map_or(PARK_MAX, |due| due.since(now));
+        let Some(timeout) = park_timeout(left) else {
+            self.yields += 1;
+            std::thread::yield_now();
+            return;
+        };
+        self.publish();
         let (agents, clock) = (&mut self.agents, &mut self.clock);
         match self.parker.park(Some(timeout), || run(agents, clock)) {
             Ok(true) => self.parks += 1,
@@ -149,6 +170,11 @@ impl CoreLoop {
             agent.publish();
         }
     }
+}
+
+/// How long to sleep when something is due after `left`; `None` when it is too near for a sleep.
+fn park_timeout(left: Duration) -> Option<Duration> {
+    left.checked_sub(PARK_STEP).map(|timeout| timeout.min(PARK_MAX))
 }
 
 #[inline]
@@ -175,5 +201,13 @@ mod tests {
         assert_eq!(plan.step(0), IdleStep::Spin);
         assert_eq!(plan.step(BACKOFF_SPINS), IdleStep::Yield);
         assert_eq!(plan.step(BACKOFF_SPINS + BACKOFF_YIELDS), IdleStep::Park);
+    }
+
+    #[test]
+    fn no_sleep_ends_after_what_is_due_although_its_end_is_rounded_up() {
+        assert_eq!(park_timeout(Duration::ZERO), None);
+        assert_eq!(park_timeout(Duration::from_micros(999)), None);
+        assert_eq!(park_timeout(Duration::from_micros(2_500)), Some(Duration::from_micros(1_500)));
+        assert_eq!(park_timeout(Duration::from_secs(9)), Some(PARK_MAX));
     }
 }

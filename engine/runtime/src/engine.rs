@@ -10,7 +10,7 @@ use crate::config::{Address, Backend, Config, ConfigError};
 use crate::core_loop::{CoreLoop, IdlePlan};
 use crate::counters::{CounterBlock, Counters};
 use crate::driver::Driver;
-use crate::placement::{self, Plan};
+use crate::placement::{self, Agents, Plan};
 use crate::shard_agent::{ShardAgent, ShardControl};
 use crate::worker::{Route, ShardLinks, Worker, WorkerControl};
 use punctual_core::{Coordinator, CoordinatorConfig, Procedures, Shard, ShardConfig, ShardId};
@@ -115,7 +115,7 @@ impl EngineError {
     /// failure at work.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Died { .. } | Self::StopTimeout(_))
+        !matches!(self, Self::Spawn { .. } | Self::Died { .. } | Self::StopTimeout(_))
     }
 }
 
@@ -148,6 +148,8 @@ pub struct EngineInfo {
     pub shard_cores: Vec<usize>,
     /// Cores of its coordinator workers.
     pub worker_cores: Vec<usize>,
+    /// Whether every thread keeps to its core.
+    pub pinned: bool,
     /// Whether no core spins because there are too few.
     pub overprovisioned: bool,
     /// Where its shards listen.
@@ -164,7 +166,8 @@ pub struct EngineBuilder {
     procedures: Arc<Procedures>,
 }
 
-/// A running engine.
+/// A running engine. Dropping it tells everything to stop but does not wait for it; transactions in
+/// flight may be cut off. [`stop`](Self::stop) ends it in order.
 pub struct Engine {
     info: EngineInfo,
     counters: Counters,
@@ -227,6 +230,21 @@ impl Engine {
         &self.counters
     }
 
+    /// Whether no core has died. One whose agents have all finished has not.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.threads.iter().any(CoreThread::has_died)
+    }
+
+    /// Notes which threads keep to their cores.
+    fn note_pins(&mut self) {
+        let loose = self.threads.iter().filter(|thread| !thread.is_pinned());
+        let warning = |thread: &CoreThread| format!("{} could not be pinned", thread.name());
+        let warnings: Vec<String> = loose.map(warning).collect();
+        self.info.pinned = warnings.is_empty();
+        self.info.warnings.extend(warnings);
+    }
+
     /// Waits until every worker has stopped by itself because its driver finished. False if that
     /// took longer than `timeout`, or a worker died.
     pub fn wait_workers(&mut self, timeout: Duration) -> bool {
@@ -266,7 +284,22 @@ impl Engine {
         if !stopped && !died {
             return Err(EngineError::StopTimeout(timeout));
         }
-        self.threads.into_iter().map(CoreThread::join).fold(Ok(()), Result::and)
+        let threads = std::mem::take(&mut self.threads);
+        threads.into_iter().map(CoreThread::join).fold(Ok(()), Result::and)
+    }
+}
+
+impl Drop for Engine {
+    /// Nothing happens to those that have stopped already.
+    fn drop(&mut self) {
+        for (control, core) in &self.workers {
+            let _ = control.try_send(WorkerControl::Stop);
+            core.wake();
+        }
+        for (control, core) in &self.shards {
+            let _ = control.try_send(ShardControl::Stop);
+            core.wake();
+        }
     }
 }
 
@@ -319,7 +352,7 @@ impl EngineBuilder {
     /// As [`start`](Self::start).
     pub fn start_with<D: Driver>(self, drivers: Vec<D>) -> Result<Engine, EngineError> {
         self.config.validate()?;
-        Assembly::new(self)?.build(drivers)
+        Assembly::new(self, !drivers.is_empty())?.build(drivers)
     }
 }
 
@@ -344,13 +377,18 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn new(builder: EngineBuilder) -> Result<Self, EngineError> {
+    fn new(builder: EngineBuilder, workers_here: bool) -> Result<Self, EngineError> {
         let EngineBuilder { config, part, procedures } = builder;
         let (cluster, process) = (&config.cluster, &config.process);
         // The mask is read before anything is pinned.
         let allowed = crate::host::allowed_cores();
-        let (shards, workers) = (usize::from(cluster.shards), usize::from(process.coordinators));
-        let plan = placement::plan(&process.placement, &allowed, shards, workers)?;
+        let agents = Agents {
+            shards: cluster.shards.into(),
+            workers: process.coordinators.into(),
+            shards_here: part != Part::Connect,
+            workers_here,
+        };
+        let plan = placement::plan(&process.placement, &allowed, agents)?;
         let (backend, warning) = backend::choose(process.backend)?;
         let mut warnings: Vec<String> = warning.into_iter().collect();
         let mut used: Vec<usize> = plan.shards.iter().chain(&plan.workers).copied().collect();
@@ -408,25 +446,31 @@ impl Assembly {
             backend: self.backend,
             shard_cores: served.iter().map(|at| self.plan.shards[usize::from(*at)]).collect(),
             worker_cores: self.plan.workers.iter().copied().take(workers.len()).collect(),
+            pinned: false,
             overprovisioned: self.idle.overprovisioned,
             endpoints,
             warnings: std::mem::take(&mut self.warnings),
         };
-        let acceptor = if doors.is_empty() { None } else { Some(Acceptor::start(doors)?) };
         // What waits for its shard may be sent at the end of its deadline and have another one.
         let deadline = self.config.process.deadline * 2 + self.config.process.request_timeout;
-        let (threads, counters) = self.spawn()?;
-        Ok(Engine {
+        // An error from here on drops the engine, which stops what has started already.
+        let mut engine = Engine {
             info,
-            counters,
+            counters: Counters::default(),
             workers,
             shards,
             finished,
             finished_count: 0,
-            acceptor,
-            threads,
+            acceptor: None,
+            threads: Vec::new(),
             deadline,
-        })
+        };
+        engine.counters = self.spawn(&mut engine.threads)?;
+        engine.note_pins();
+        if !doors.is_empty() {
+            engine.acceptor = Some(Acceptor::start(doors)?);
+        }
+        Ok(engine)
     }
 
     /// The shards of this process.
@@ -454,7 +498,8 @@ impl Assembly {
         };
         let shard = Shard::new(config, Arc::clone(&self.procedures));
         let identity = Identity { session: random(), ..self.identity };
-        ShardAgent::new(shard, self.clock, cluster.limits, identity, control)
+        let sessions_max = process.sessions_max;
+        ShardAgent::new(shard, self.clock, cluster.limits, identity, sessions_max, control)
     }
 
     fn worker<D: Driver>(
@@ -468,6 +513,7 @@ impl Assembly {
         let (cluster, process) = (&self.config.cluster, &self.config.process);
         let coordinator = Coordinator::new(CoordinatorConfig {
             shards: cluster.shards,
+            limits: cluster.limits,
             in_flight_max: process.in_flight,
             request_timeout: process.request_timeout,
             deadline: process.deadline,
@@ -543,9 +589,9 @@ impl Assembly {
         Ok(Arc::clone(draft.parker.handle().waker()))
     }
 
-    fn spawn(self) -> Result<(Vec<CoreThread>, Counters), EngineError> {
+    /// Starts all cores and waits until they run.
+    fn spawn(self, threads: &mut Vec<CoreThread>) -> Result<Counters, EngineError> {
         let mut blocks = Vec::new();
-        let mut threads = Vec::new();
         for (core, draft) in self.cores {
             let name = format!("core{core}");
             blocks.extend(draft.agents.iter().map(|agent| agent.counters()));
@@ -555,7 +601,14 @@ impl Assembly {
             let core_loop = CoreLoop::new(agents, self.clock, parker, self.idle, block);
             threads.push(backend::spawn(self.backend, name, Some(core), core_loop)?);
         }
-        Ok((threads, Counters::new(blocks)))
+        if let Some(at) = threads.iter().position(|thread| !thread.wait_started()) {
+            let thread = threads.swap_remove(at);
+            let name = thread.name().to_owned();
+            thread.join()?;
+            let why = "it ended before its first turn".to_owned();
+            return Err(EngineError::Died { name, why });
+        }
+        Ok(Counters::new(blocks))
     }
 }
 

@@ -3,7 +3,21 @@
 use crate::config::{CoreList, Placement};
 use crate::engine::EngineError;
 
-/// The core of each shard of the cluster and of each coordinator worker.
+/// The agents of the cluster that there are cores for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Agents {
+    /// Shards of the cluster, wherever they run.
+    pub(crate) shards: usize,
+    /// Coordinator workers of a process.
+    pub(crate) workers: usize,
+    /// Whether shards run in this process.
+    pub(crate) shards_here: bool,
+    /// Whether workers do.
+    pub(crate) workers_here: bool,
+}
+
+/// The core of each shard of the cluster and of each coordinator worker; none for those that run
+/// in other processes only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) shards: Vec<usize>,
@@ -16,14 +30,15 @@ pub(crate) struct Plan {
 /// workers the last ones, split in proportion, at least one each; on a single core all live
 /// together in one loop. The split does not depend on what else this process runs, so that a
 /// process of shards and a process of workers on the same machine stay out of each other's way by
-/// default.
+/// default. Cores for agents of other processes are not judged by the mask of this one.
 pub(crate) fn plan(
     wanted: &Placement,
     allowed: &[usize],
-    shards: usize,
-    workers: usize,
+    agents: Agents,
 ) -> Result<Plan, EngineError> {
-    let (first, last) = split(allowed, shards, workers);
+    let (first, last) = split(allowed, agents.shards, agents.workers);
+    let shards = if agents.shards_here { agents.shards } else { 0 };
+    let workers = if agents.workers_here { agents.workers } else { 0 };
     Ok(Plan {
         shards: place("shards", &wanted.shards, allowed, first, shards)?,
         workers: place("coordinators", &wanted.coordinators, allowed, last, workers)?,
@@ -49,6 +64,9 @@ fn place(
     default: &[usize],
     count: usize,
 ) -> Result<Vec<usize>, EngineError> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
     let cores = match wanted {
         CoreList::Auto => default,
         CoreList::Cores(cores) => cores,
@@ -67,7 +85,11 @@ mod tests {
     use super::*;
 
     fn auto(allowed: &[usize], shards: usize, workers: usize) -> Plan {
-        plan(&Placement::default(), allowed, shards, workers).unwrap()
+        plan(&Placement::default(), allowed, all_here(shards, workers)).unwrap()
+    }
+
+    fn all_here(shards: usize, workers: usize) -> Agents {
+        Agents { shards, workers, shards_here: true, workers_here: true }
     }
 
     #[test]
@@ -100,7 +122,15 @@ mod tests {
     #[test]
     fn a_core_outside_the_mask_is_refused_by_name() {
         let wanted = Placement { shards: CoreList::Cores(vec![9]), coordinators: CoreList::Auto };
-        let error = plan(&wanted, &[0, 1], 1, 1).unwrap_err().to_string();
+        let error = plan(&wanted, &[0, 1], all_here(1, 1)).unwrap_err().to_string();
         assert!(error.contains("core 9") && error.contains("[0, 1]"), "{error}");
+    }
+
+    #[test]
+    fn cores_for_agents_of_other_processes_are_neither_judged_nor_taken() {
+        let wanted = Placement { shards: CoreList::Cores(vec![9]), coordinators: CoreList::Auto };
+        let agents = Agents { shards_here: false, ..all_here(1, 1) };
+        let plan = plan(&wanted, &[0, 1], agents).unwrap();
+        assert_eq!(plan, Plan { shards: vec![], workers: vec![1] });
     }
 }

@@ -21,7 +21,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a stopping shard waits for its peers to take their last replies.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// The control queue is looked at every so many turns.
+/// Connections that may wait for their handshake; one more shows the oldest out.
+const STRANGERS_MAX: usize = 64;
+/// The control queue and strangers are looked at every so many turns.
 const CONTROL_TURNS: u32 = 32;
 
 /// What the control plane tells a shard.
@@ -51,6 +53,19 @@ struct Connection {
     leaving: Option<Nanos>,
 }
 
+impl Connection {
+    /// When it came, if it has not said yet who it is. Links within the process need not: theirs
+    /// are as many as the workers, and they have no second try.
+    fn stranger_since(&self) -> Option<Nanos> {
+        match self.used_for {
+            Use::Shaking { since } if self.leaving.is_none() && !self.link.is_local() => {
+                Some(since)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A shard and everything that talks to it.
 pub(crate) struct ShardAgent {
     shard: Shard,
@@ -59,6 +74,8 @@ pub(crate) struct ShardAgent {
     identity: Identity,
     control: flume::Receiver<ShardControl>,
     connections: Vec<Connection>,
+    /// Links of all kinds: one for each session, and the strangers.
+    connections_max: usize,
     park: Option<ParkHandle>,
     turns: u32,
     stopping_since: Option<Nanos>,
@@ -93,6 +110,7 @@ impl ShardAgent {
         clock: Clock,
         limits: Limits,
         identity: Identity,
+        sessions_max: u32,
         control: flume::Receiver<ShardControl>,
     ) -> Self {
         let block = CounterBlock::new(format!("shard{}", shard.id().0));
@@ -103,6 +121,7 @@ impl ShardAgent {
             identity,
             control,
             connections: Vec::new(),
+            connections_max: sessions_max as usize + STRANGERS_MAX,
             park: None,
             turns: 0,
             stopping_since: None,
@@ -134,8 +153,65 @@ impl ShardAgent {
             return;
         }
         self.counts.opened += 1;
+        if !link.is_local() {
+            self.make_room(now);
+            if self.connections.len() >= self.connections_max {
+                self.counts.closed += 1;
+                self.counts.refused += 1;
+                tracing::warn!(peer = link.peer(), "too many connections: one is refused");
+                ServerHandshake::reject(link.as_mut(), CloseReason::TooManySessions);
+                return;
+            }
+        }
         let used_for = Use::Shaking { since: now };
         self.connections.push(Connection { link, used_for, leaving: None });
+    }
+
+    /// Shows the oldest stranger out if there are as many as there may be.
+    fn make_room(&mut self, now: Nanos) {
+        let stranger = |(at, connection): (usize, &Connection)| {
+            let since = connection.stranger_since()?;
+            Some((since, at))
+        };
+        let strangers = self.connections.iter().enumerate().filter_map(stranger);
+        if strangers.clone().count() < STRANGERS_MAX {
+            return;
+        }
+        if let Some((_, at)) = strangers.min() {
+            let end = self.time_out(at);
+            self.close(now, at, &end);
+        }
+    }
+
+    /// Tells a stranger that its time is up.
+    fn time_out(&mut self, at: usize) -> End {
+        let reason = CloseReason::HandshakeTimeout;
+        ServerHandshake::reject(self.connections[at].link.as_mut(), reason);
+        End::Handshake(HandshakeError::Rejected(reason))
+    }
+
+    /// Serves either the strangers or all others. Returns how much was done.
+    #[inline]
+    fn serve_all(&mut self, now: Nanos, strangers: bool) -> usize {
+        let mut work = 0;
+        let mut at = 0;
+        while let Some(connection) = self.connections.get(at) {
+            if connection.stranger_since().is_some() != strangers {
+                at += 1;
+                continue;
+            }
+            match self.serve(now, at) {
+                Ok(done) => {
+                    work += done;
+                    at += 1;
+                }
+                Err(end) => {
+                    self.close(now, at, &end);
+                    work += 1;
+                }
+            }
+        }
+        work
     }
 
     /// Polls one connection and answers what came. Returns how much was done.
@@ -146,7 +222,7 @@ impl ShardAgent {
             return leave(connection.link.as_mut(), now, since);
         }
         match connection.used_for {
-            Use::Shaking { since } => self.shake(now, at, since),
+            Use::Shaking { .. } => self.shake(now, at),
             Use::Session { index, checksum } => self.serve_session(at, index, checksum),
             Use::Echo { checksum } => self.serve_echo(at, checksum),
         }
@@ -183,13 +259,10 @@ impl ShardAgent {
         exchange(link, self.limits, checksum, &mut self.counts, answer)
     }
 
-    fn shake(&mut self, now: Nanos, at: usize, since: Nanos) -> Result<usize, End> {
-        if now.since(since) > HANDSHAKE_TIMEOUT {
-            ServerHandshake::reject(
-                self.connections[at].link.as_mut(),
-                CloseReason::HandshakeTimeout,
-            );
-            return Err(End::Handshake(HandshakeError::Rejected(CloseReason::HandshakeTimeout)));
+    fn shake(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
+        let since = self.connections[at].stranger_since();
+        if since.is_some_and(|since| now.since(since) > HANDSHAKE_TIMEOUT) {
+            return Err(self.time_out(at));
         }
         let id = self.shard.id().0;
         let link = self.connections[at].link.as_mut();
@@ -219,10 +292,15 @@ impl ShardAgent {
                 }
             }
         };
+        let epoch = match used_for {
+            Use::Session { index, .. } => self.shard.session_epoch(index),
+            _ => 0,
+        };
         let connection = &mut self.connections[at];
         // First of all: if the visitor is gone already, its session has to be closed with the link.
         connection.used_for = used_for;
-        ServerHandshake::accept(connection.link.as_mut(), &self.identity, id, visitor.features);
+        let link = connection.link.as_mut();
+        ServerHandshake::accept(link, &self.identity, id, epoch, visitor.features);
         connection.link.flush()?;
         tracing::debug!(shard = id, peer = connection.link.peer(), ?visitor, "welcome");
         Ok(1)
@@ -269,7 +347,11 @@ impl ShardAgent {
             }
         }
         if let Use::Session { index, .. } = connection.used_for {
-            self.shard.close_session(now, index);
+            match end {
+                // Nothing is in flight, and a session of that number will not come back.
+                End::Reason(CloseReason::Stopping) => self.shard.end_session(index),
+                _ => self.shard.close_session(now, index),
+            }
         }
     }
 
@@ -381,18 +463,11 @@ impl Agent for ShardAgent {
         if self.turns.is_multiple_of(CONTROL_TURNS) || !self.control.is_empty() {
             work += self.take_control(now);
         }
-        let mut at = 0;
-        while at < self.connections.len() {
-            match self.serve(now, at) {
-                Ok(done) => {
-                    work += done;
-                    at += 1;
-                }
-                Err(end) => {
-                    self.close(now, at, &end);
-                    work += 1;
-                }
-            }
+        work += self.serve_all(now, false);
+        // A read that finds nothing costs as much as one that finds something: strangers do not
+        // slow down those who work.
+        if work == 0 || self.turns.is_multiple_of(CONTROL_TURNS) {
+            work += self.serve_all(now, true);
         }
         // A turn without work ends the shard: everything that had arrived is answered.
         if let Some(since) = self.stopping_since
@@ -406,10 +481,8 @@ impl Agent for ShardAgent {
 
     fn next_deadline(&self) -> Option<Nanos> {
         let stop = self.stopping_since.map(|since| since + DRAIN_TIMEOUT.into());
-        let shaking = self.connections.iter().filter_map(|connection| match connection.used_for {
-            Use::Shaking { since } => Some(since + HANDSHAKE_TIMEOUT.into()),
-            _ => None,
-        });
+        let strangers = self.connections.iter().filter_map(Connection::stranger_since);
+        let shaking = strangers.map(|since| since + HANDSHAKE_TIMEOUT.into());
         let leaving = self.connections.iter().filter_map(|connection| connection.leaving);
         let leaving = leaving.map(|since| since + DRAIN_TIMEOUT.into());
         stop.into_iter().chain(shaking).chain(leaving).min()
@@ -429,6 +502,7 @@ impl Agent for ShardAgent {
         block.set(Counter::Repeated, stats.repeated);
         block.set(Counter::Stale, stats.stale);
         block.set(Counter::Ops, stats.ops);
+        block.set(Counter::Busy, stats.busy);
         block.set(Counter::Keys, self.shard.store().len() as u64);
         block.set(Counter::StoreBytes, self.shard.store().bytes());
     }

@@ -143,7 +143,8 @@ impl ShardLinks {
                 }
             },
             LinkState::Shaking { link, handshake, since } => {
-                let late = now.since(*since) > self.connect_timeout;
+                // A link within the process has no second try: its shard may take its time.
+                let late = !link.is_local() && now.since(*since) > self.connect_timeout;
                 match handshake.step(link.as_mut(), self.limits) {
                     Ok(Some(welcome)) => Some(Ok(welcome)),
                     Ok(None) if !late => None,
@@ -195,8 +196,10 @@ impl ShardLinks {
     fn next_deadline(&self) -> Option<Nanos> {
         let of_link = |link: &ShardLink| match &link.state {
             LinkState::Down { retry_at } => Some(*retry_at),
-            LinkState::Shaking { since, .. } => Some(*since + self.connect_timeout.into()),
-            LinkState::Up { .. } | LinkState::Refused => None,
+            LinkState::Shaking { link, since, .. } if !link.is_local() => {
+                Some(*since + self.connect_timeout.into())
+            }
+            LinkState::Shaking { .. } | LinkState::Up { .. } | LinkState::Refused => None,
         };
         self.links.iter().filter_map(of_link).min()
     }
@@ -305,7 +308,8 @@ impl<D: Driver> Worker<D> {
                 self.links.up(at, &welcome);
                 let session = SessionId(welcome.session.get());
                 let Self { coordinator, driver, links, .. } = self;
-                coordinator.on_link_up(now, shard, session, links, |done| {
+                let epoch = welcome.epoch.get();
+                coordinator.on_link_up(now, shard, session, epoch, links, |done| {
                     driver.complete(now, done);
                 });
                 self.driver.link_changed(shard, LinkEvent::Up);

@@ -91,12 +91,14 @@ impl ClientHandshake {
         if frame.kind == FrameKind::Goodbye {
             return Err(HandshakeError::Refused(Handshake::read_goodbye(&frame)?));
         }
-        let welcome = Handshake::read_welcome(&frame)?;
+        let welcome = match Handshake::read_welcome(&frame) {
+            Err(WireError::Version(_)) => {
+                return Err(HandshakeError::Rejected(CloseReason::Version));
+            }
+            read => read?,
+        };
         let taken = reader.taken();
         link.consume(taken);
-        if welcome.version.get() != VERSION {
-            return Err(HandshakeError::Rejected(CloseReason::Version));
-        }
         if welcome.shard != self.hello.shard {
             return Err(HandshakeError::Rejected(CloseReason::WrongShard));
         }
@@ -141,12 +143,16 @@ impl ServerHandshake {
         let Some(frame) = reader.next_frame()? else {
             return end.map(|_| None).map_err(HandshakeError::from);
         };
-        let (hello, role) = Handshake::read_hello(&frame)?;
+        let (hello, role) = match Handshake::read_hello(&frame) {
+            Err(WireError::Version(_)) => {
+                Self::reject(link, CloseReason::Version);
+                return Err(HandshakeError::Rejected(CloseReason::Version));
+            }
+            read => read?,
+        };
         let taken = reader.taken();
         link.consume(taken);
-        let complaint = if hello.version.get() != VERSION {
-            Some(CloseReason::Version)
-        } else if hello.cluster.get() != identity.cluster {
+        let complaint = if hello.cluster.get() != identity.cluster {
             Some(CloseReason::ClusterConfig)
         } else if hello.shard.get() != shard {
             Some(CloseReason::WrongShard)
@@ -161,13 +167,19 @@ impl ServerHandshake {
         Ok(Some(Visitor { role, session: hello.session.get(), slots: hello.slots.get(), features }))
     }
 
-    /// Welcomes a visitor.
-    pub fn accept(link: &mut dyn Link, identity: &Identity, shard: u16, features: Features) {
+    /// Welcomes a visitor. `epoch` says which outcome table of the shard its session has.
+    pub fn accept(
+        link: &mut dyn Link,
+        identity: &Identity,
+        shard: u16,
+        epoch: u32,
+        features: Features,
+    ) {
         let welcome = Welcome {
             magic: MAGIC.into(),
             version: VERSION.into(),
             shard: shard.into(),
-            reserved: 0.into(),
+            epoch: epoch.into(),
             session: identity.session.into(),
             features: features.0.into(),
         };

@@ -76,6 +76,11 @@ pub trait Link: Send {
     /// When the operating system refuses.
     fn register(&mut self, handle: &ParkHandle) -> Result<(), LinkError>;
 
+    /// Whether the other end is in this process: then there is no second try, and no stranger.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Who is at the other end, for people.
     fn peer(&self) -> String;
 }

@@ -29,6 +29,13 @@ impl CoreWaker {
         // Pairs with the fence in `Parker::park`: either this thread sees the flag, or the other
         // one sees the message when it looks again before it sleeps.
         fence(Ordering::SeqCst);
+        self.wake_after_fence();
+    }
+
+    /// As [`wake_if_parked`](Self::wake_if_parked), for a caller that has put the fence behind its
+    /// message already.
+    #[inline]
+    pub(crate) fn wake_after_fence(&self) {
         if self.parked.load(Ordering::Relaxed) {
             self.wake();
         }

@@ -7,7 +7,7 @@ use crate::{CoreWaker, Link, LinkError, ParkHandle};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 use punctual_wire::{BatchWriter, FRAME_HEADER_BYTES, Limits};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 /// Buffers of one direction: so many batches may be on their way.
@@ -19,6 +19,8 @@ struct Channel {
     full: ArrayQueue<Vec<u8>>,
     empty: ArrayQueue<Vec<u8>>,
     closed: CachePadded<AtomicBool>,
+    /// The writer found no empty buffer and wants to be woken when there is one.
+    writer_waits: CachePadded<AtomicBool>,
     /// Wakes the reader; not set while the reader never sleeps.
     reader: OnceLock<Arc<CoreWaker>>,
 }
@@ -31,14 +33,30 @@ impl Channel {
             full: ArrayQueue::new(RING_BUFFERS),
             empty,
             closed: CachePadded::new(AtomicBool::new(false)),
+            writer_waits: CachePadded::new(AtomicBool::new(false)),
             reader: OnceLock::new(),
         })
     }
 
     fn wake_reader(&self) {
+        // Before the waker is looked up: a reader that registers now looks again afterwards, and
+        // then sees what was pushed.
+        fence(Ordering::SeqCst);
         if let Some(waker) = self.reader.get() {
-            waker.wake_if_parked();
+            waker.wake_after_fence();
         }
+    }
+
+    /// An empty buffer for the writer. Without one it is woken when the reader returns one.
+    #[inline]
+    fn take_empty(&self) -> Option<Vec<u8>> {
+        self.empty.pop().or_else(|| {
+            self.writer_waits.store(true, Ordering::Relaxed);
+            // Either the reader sees the flag after it has returned a buffer, or that buffer is
+            // seen here.
+            fence(Ordering::SeqCst);
+            self.empty.pop()
+        })
     }
 }
 
@@ -69,7 +87,7 @@ pub fn ring_pair(limits: Limits, batch_max: u16) -> (RingLink, RingLink) {
 impl RingLink {
     /// Hands the outgoing buffer over; 0 if the peer has all of them.
     fn push(&mut self) -> usize {
-        let Some(mut buffer) = self.to_peer.empty.pop() else { return 0 };
+        let Some(mut buffer) = self.to_peer.take_empty() else { return 0 };
         self.outgoing.swap_sealed(&mut buffer);
         self.hand_over(buffer)
     }
@@ -86,7 +104,7 @@ impl RingLink {
     fn push_each(&mut self) -> usize {
         let mut bytes = 0;
         while bytes < self.outgoing.len() {
-            let Some(mut buffer) = self.to_peer.empty.pop() else { break };
+            let Some(mut buffer) = self.to_peer.take_empty() else { break };
             let rest = &self.outgoing.sealed()[bytes..];
             buffer.extend_from_slice(&rest[..frame_bytes(rest)]);
             bytes += self.hand_over(buffer);
@@ -96,8 +114,8 @@ impl RingLink {
     }
 }
 
-/// Loads every cache line of a batch that another core has written. One after the other, as the frames are
-/// read, each would be waited for; here their ways from core to core overlap.
+/// Loads every cache line of a batch that another core has written. One after the other, as the
+/// frames are read, each would be waited for; here their ways from core to core overlap.
 fn draw_near(batch: &[u8]) {
     const LINE_BYTES: usize = 64;
     let loaded = batch.iter().step_by(LINE_BYTES).fold(0, |sum, byte| sum ^ byte);
@@ -145,6 +163,13 @@ impl Link for RingLink {
             self.consumed = 0;
             let returned = self.from_peer.empty.push(used);
             debug_assert!(returned.is_ok(), "there are as many places as buffers");
+            // Pairs with the fence in `take_empty`.
+            fence(Ordering::SeqCst);
+            if self.from_peer.writer_waits.load(Ordering::Relaxed) {
+                self.from_peer.writer_waits.store(false, Ordering::Relaxed);
+                // The peer's core, which writes there, is the one that reads here.
+                self.to_peer.wake_reader();
+            }
         }
         // The flag is read first: what was pushed before it was set is still taken.
         let closed = self.from_peer.closed.load(Ordering::Acquire);
@@ -172,6 +197,10 @@ impl Link for RingLink {
         // A second registration is by the same core: a link does not move between cores.
         let _ = self.from_peer.reader.set(Arc::clone(handle.waker()));
         Ok(())
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn peer(&self) -> String {

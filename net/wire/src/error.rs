@@ -75,6 +75,9 @@ pub enum WireError {
     /// The handshake does not begin with the magic bytes: this is not a Punctual peer.
     #[error("the peer does not speak the Punctual protocol (magic {0:#018x})")]
     Magic(u64),
+    /// The handshake is of another version of the protocol.
+    #[error("the peer speaks version {0} of the protocol, not {own}", own = crate::VERSION)]
+    Version(u16),
 }
 
 /// Why a link was closed; sent to the peer where that is still possible, and counted by name.
@@ -99,18 +102,16 @@ pub enum CloseReason {
     HandshakeTimeout = 8,
     /// The same session connected again: the newer link replaces the older.
     Replaced = 9,
-    /// The peer vanished: end of stream, reset, or another transport error.
-    PeerGone = 10,
     /// A checksum did not match.
-    Checksum = 11,
+    Checksum = 10,
 }
 
 impl CloseReason {
     /// How many reasons there are; a table indexed by reason has this many rows and one unused.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 11;
 
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Stopping,
         Self::Malformed,
         Self::Version,
@@ -120,7 +121,6 @@ impl CloseReason {
         Self::TooManySlots,
         Self::HandshakeTimeout,
         Self::Replaced,
-        Self::PeerGone,
         Self::Checksum,
     ];
 
@@ -143,7 +143,6 @@ impl CloseReason {
             Self::TooManySlots => "too_many_slots",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Replaced => "replaced",
-            Self::PeerGone => "peer_gone",
             Self::Checksum => "checksum",
         }
     }
@@ -163,7 +162,6 @@ impl std::fmt::Display for CloseReason {
             Self::TooManySlots => "more transactions in flight than the shard allows a session",
             Self::HandshakeTimeout => "the handshake did not finish in time",
             Self::Replaced => "a newer link of the same session took over",
-            Self::PeerGone => "the peer is gone",
             Self::Checksum => "a frame's checksum did not match",
         })
     }
@@ -173,6 +171,7 @@ impl From<&WireError> for CloseReason {
     fn from(error: &WireError) -> Self {
         match error {
             WireError::Checksum { .. } => Self::Checksum,
+            WireError::Version(_) => Self::Version,
             _ => Self::Malformed,
         }
     }

@@ -144,11 +144,15 @@ fn checksum_of(header: &FrameHeader, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(blank.as_bytes()), body)
 }
 
+/// An emptied buffer that is larger than this gives its memory back. It is larger than what a link
+/// lets wait, so only a burst of long replies gets there.
+const BYTES_KEPT: usize = 8 << 20;
+
 /// The outgoing buffer of a link: messages go in, frames come out.
 ///
 /// Messages of the same kind share a frame until the batch limit, the frame limit, another kind or
-/// a [`seal`](Self::seal) ends it. The buffer is reused for ever; in the steady state nothing is
-/// allocated.
+/// a [`seal`](Self::seal) ends it. The buffer is reused unless it has grown very large; in the
+/// steady state nothing is allocated.
 #[derive(Debug)]
 pub struct BatchWriter {
     buffer: Vec<u8>,
@@ -288,6 +292,7 @@ impl BatchWriter {
     pub fn drop_front(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.sealed().len(), "only sealed bytes can have been sent");
         self.buffer.drain(..bytes);
+        give_back_if_large(&mut self.buffer);
         if let Some(open) = &mut self.open {
             open.start -= bytes;
         }
@@ -300,6 +305,7 @@ impl BatchWriter {
     pub fn swap_sealed(&mut self, empty: &mut Vec<u8>) {
         assert!(self.open.is_none(), "seal before swapping");
         assert!(empty.is_empty(), "the other buffer must be empty");
+        give_back_if_large(empty);
         std::mem::swap(&mut self.buffer, empty);
     }
 
@@ -307,5 +313,14 @@ impl BatchWriter {
     pub fn reset(&mut self) {
         self.buffer.clear();
         self.open = None;
+        give_back_if_large(&mut self.buffer);
+    }
+}
+
+/// Frees an empty buffer that was needed for a burst.
+#[inline]
+fn give_back_if_large(buffer: &mut Vec<u8>) {
+    if buffer.is_empty() && buffer.capacity() > BYTES_KEPT {
+        *buffer = Vec::new();
     }
 }

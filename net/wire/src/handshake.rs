@@ -82,14 +82,23 @@ pub struct Welcome {
     pub version: U16,
     /// The shard that answers.
     pub shard: U16,
-    /// Zero.
-    pub reserved: U32,
+    /// Which of its outcome tables the shard uses for the peer's session: another one than before
+    /// means that the outcomes of the session are gone.
+    pub epoch: U32,
     /// Names this run of the shard: another one than before means that its memory is gone.
     pub session: U64,
     /// The [`Features`] that hold from now on.
     pub features: U64,
 }
 const _: () = assert!(size_of::<Welcome>() == 32);
+
+/// What a `Hello` and a `Welcome` of every version begin with, whatever their length.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Greeting {
+    magic: U64,
+    version: U16,
+}
 
 /// The body of a `Goodbye`.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -121,15 +130,12 @@ impl Handshake {
         write_single(out, FrameKind::Goodbye, goodbye.as_bytes());
     }
 
-    /// Reads a `Hello`, checking the magic and the role. The version is the caller's to judge.
+    /// Reads a `Hello`, checking magic, version and role.
     ///
     /// # Errors
-    /// When the frame is not a well-formed `Hello`.
+    /// When the frame is not a well-formed `Hello`, or one of another version, of any length.
     pub fn read_hello(frame: &Frame<'_>) -> Result<(Hello, Role), WireError> {
-        let hello: Hello = read_single(frame, FrameKind::Hello, "hello")?;
-        if hello.magic.get() != MAGIC {
-            return Err(WireError::Magic(hello.magic.get()));
-        }
+        let hello: Hello = read_greeting(frame, FrameKind::Hello, "hello")?;
         let role = match hello.role {
             1 => Role::Coordinator,
             2 => Role::Pinger,
@@ -140,16 +146,12 @@ impl Handshake {
         Ok((hello, role))
     }
 
-    /// Reads a `Welcome`, checking the magic.
+    /// Reads a `Welcome`, checking magic and version.
     ///
     /// # Errors
-    /// When the frame is not a well-formed `Welcome`.
+    /// When the frame is not a well-formed `Welcome`, or one of another version, of any length.
     pub fn read_welcome(frame: &Frame<'_>) -> Result<Welcome, WireError> {
-        let welcome: Welcome = read_single(frame, FrameKind::Welcome, "welcome")?;
-        if welcome.magic.get() != MAGIC {
-            return Err(WireError::Magic(welcome.magic.get()));
-        }
-        Ok(welcome)
+        read_greeting(frame, FrameKind::Welcome, "welcome")
     }
 
     /// Reads the reason of a `Goodbye`.
@@ -157,7 +159,7 @@ impl Handshake {
     /// # Errors
     /// When the frame is not a well-formed `Goodbye`.
     pub fn read_goodbye(frame: &Frame<'_>) -> Result<CloseReason, WireError> {
-        let goodbye: Goodbye = read_single(frame, FrameKind::Goodbye, "goodbye")?;
+        let goodbye: Goodbye = read_body(single_body(frame, FrameKind::Goodbye)?, "goodbye")?;
         CloseReason::from_code(goodbye.reason).ok_or(WireError::UnknownValue {
             what: "close reason",
             value: u64::from(goodbye.reason),
@@ -165,20 +167,39 @@ impl Handshake {
     }
 }
 
-/// The one message of a frame of the handshake.
-fn read_single<T: FromBytes>(
+/// Reads a message that begins with magic and version. These are judged before its length: another
+/// version may have added fields, and is told that it is another version.
+fn read_greeting<T: FromBytes>(
     frame: &Frame<'_>,
     kind: FrameKind,
     what: &'static str,
 ) -> Result<T, WireError> {
+    let body = single_body(frame, kind)?;
+    let (greeting, _) =
+        Greeting::ref_from_prefix(body).map_err(|_| WireError::Truncated { what })?;
+    if greeting.magic.get() != MAGIC {
+        return Err(WireError::Magic(greeting.magic.get()));
+    }
+    if greeting.version.get() != VERSION {
+        return Err(WireError::Version(greeting.version.get()));
+    }
+    read_body(body, what)
+}
+
+/// The bytes of the one message of a frame of the handshake.
+fn single_body<'a>(frame: &Frame<'a>, kind: FrameKind) -> Result<&'a [u8], WireError> {
     if frame.kind != kind {
         return Err(WireError::UnexpectedKind(frame.kind));
     }
     if frame.count != 1 {
         return Err(WireError::BatchCount { count: frame.count, max: 1 });
     }
-    let (message, rest) =
-        T::read_from_prefix(frame.body).map_err(|_| WireError::Truncated { what })?;
+    Ok(frame.body)
+}
+
+/// A message that takes all of `body`.
+fn read_body<T: FromBytes>(body: &[u8], what: &'static str) -> Result<T, WireError> {
+    let (message, rest) = T::read_from_prefix(body).map_err(|_| WireError::Truncated { what })?;
     if !rest.is_empty() {
         return Err(WireError::Trailing { what, bytes: rest.len() });
     }

@@ -232,8 +232,6 @@ pub enum RefusedReason {
     WrongShard = 2,
     /// No procedure is registered under this id.
     UnknownProcedure = 3,
-    /// The sequence names a slot that the session does not have, or an older use of its slot.
-    StaleSequence = 4,
 }
 
 /// How a piece ended.
@@ -346,7 +344,6 @@ impl<'a> ReplyReader<'a> {
             (3, 1) => ReplyStatus::Refused(RefusedReason::StoreFull),
             (3, 2) => ReplyStatus::Refused(RefusedReason::WrongShard),
             (3, 3) => ReplyStatus::Refused(RefusedReason::UnknownProcedure),
-            (3, 4) => ReplyStatus::Refused(RefusedReason::StaleSequence),
             (status, reason) => {
                 return Err(WireError::UnknownValue {
                     what: "reply status",

@@ -12,7 +12,8 @@ use crate::{Limits, WireError};
 pub enum Key<'a> {
     /// Exactly eight bytes, as a little-endian word.
     Word(u64),
-    /// Any other length.
+    /// Any other length. Eight bytes in this form are the same key as the word; what writes or
+    /// looks up a key makes it [`canonical`](Self::canonical) first.
     Bytes(&'a [u8]),
 }
 
@@ -23,6 +24,16 @@ impl<'a> Key<'a> {
         match <[u8; 8]>::try_from(bytes) {
             Ok(word) => Self::Word(u64::from_le_bytes(word)),
             Err(_) => Self::Bytes(bytes),
+        }
+    }
+
+    /// The one form of this key: a word if it has eight bytes.
+    #[inline]
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        match self {
+            Self::Word(_) => self,
+            Self::Bytes(bytes) => Self::new(bytes),
         }
     }
 
@@ -191,7 +202,7 @@ fn over(what: &'static str, value: usize, max: u64) -> Result<(), WireError> {
 
 #[inline]
 fn write_head(out: &mut Vec<u8>, code: u8, key: Key<'_>) {
-    match key {
+    match key.canonical() {
         Key::Word(word) => {
             let mut bytes = [0; 9];
             bytes[0] = code | KEY_IS_WORD;

@@ -4,7 +4,9 @@
 use crate::environment::{self, Build};
 use crate::hgrm::{HdrFileError, HdrFiles};
 use crate::histogram::{Recorder, new_histogram};
-use crate::micro::{MicroConfig, MicroDriver, MicroEvent, MicroTotals, Phase, PhaseCell};
+use crate::micro::{
+    BACKLOG_TIME_MAX, MicroConfig, MicroDriver, MicroEvent, MicroTotals, Phase, PhaseCell,
+};
 use crate::report::{Report, SCHEMA, open_loop_valid};
 use crate::summary::LatencySummary;
 use hdrhistogram::Histogram;
@@ -85,7 +87,10 @@ pub enum BenchError {
     /// A stage that took too long.
     #[error("{0:?} did not end in time; lost links: {1}")]
     StageTimeout(Stage, String),
-    /// Histogram files that cannot be written.
+    /// A directory that histogram files cannot go to, known before the run.
+    #[error(transparent)]
+    HdrDir(HdrFileError),
+    /// Histogram files that could not be written during the run or after it.
     #[error(transparent)]
     HdrFile(#[from] HdrFileError),
     /// The run was interrupted before it had measured anything.
@@ -99,7 +104,7 @@ impl BenchError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Engine(error) => error.is_usage(),
-            Self::NotConnected { .. } | Self::HdrFile(_) => true,
+            Self::NotConnected { .. } | Self::HdrDir(_) => true,
             Self::Refused { reason, .. } => matches!(
                 reason,
                 CloseReason::Version
@@ -165,7 +170,7 @@ pub fn run(
     interrupt: &flume::Receiver<()>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
-    let hdr = plan.hdr.as_deref().map(HdrFiles::create).transpose()?;
+    plan.hdr.as_deref().map_or(Ok(()), HdrFiles::prepare).map_err(BenchError::HdrDir)?;
     let config = plan.config.clone();
     let builder = match plan.target {
         Target::Embedded(transport) => Engine::embedded(config, transport),
@@ -194,7 +199,7 @@ pub fn run(
         interrupted: false,
         down: BTreeMap::new(),
         second: Second::new(),
-        hdr,
+        hdr: None,
         warmup_began: Instant::now(),
         measure_began: Instant::now(),
     };
@@ -204,26 +209,41 @@ pub fn run(
     let info = engine.info().clone();
     let counters = engine.counters().clone();
     let stopped = engine.stop();
-    let measured = outcome?;
-    stopped?;
+    // That a thread died explains everything else, and a signal may come on top.
+    let measured = match (outcome, stopped) {
+        (_, Err(error @ EngineError::Died { .. })) => return Err(error.into()),
+        (outcome, stopped) => {
+            let measured = outcome?;
+            stopped?;
+            measured
+        }
+    };
     if let Some(hdr) = hdr {
         measured.write_totals(hdr, plan)?;
     }
     Ok(measured.report(plan, &info, &counters))
 }
 
-/// What was counted on the links up to some moment.
+/// What was counted up to some moment, or between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Traffic {
     frames: u64,
     messages: u64,
+    busy: u64,
+    retries: u64,
+    late: u64,
 }
 
 impl Traffic {
     fn read(counters: &Counters) -> Self {
         let sum = |counter| counters.sum("worker", counter) + counters.sum("shard", counter);
-        let once =
-            || Self { frames: sum(Counter::FramesSent), messages: sum(Counter::MessagesSent) };
+        let once = || Self {
+            frames: sum(Counter::FramesSent),
+            messages: sum(Counter::MessagesSent),
+            busy: counters.sum("worker", Counter::Busy),
+            retries: counters.sum("worker", Counter::Retries),
+            late: counters.sum("shard", Counter::Late),
+        };
         // Cores publish now and then while this reads. Two equal readings belong together.
         let mut last = once();
         for _ in 0..TRAFFIC_READS_MAX {
@@ -234,6 +254,17 @@ impl Traffic {
             last = next;
         }
         last
+    }
+
+    /// What was counted since an earlier moment.
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            frames: self.frames.saturating_sub(earlier.frames),
+            messages: self.messages.saturating_sub(earlier.messages),
+            busy: self.busy.saturating_sub(earlier.busy),
+            retries: self.retries.saturating_sub(earlier.retries),
+            late: self.late.saturating_sub(earlier.late),
+        }
     }
 }
 
@@ -287,6 +318,11 @@ impl Run<'_> {
             return Err(BenchError::Interrupted);
         }
         self.run_for(Stage::WarmUp, Phase::WarmUp, self.plan.warmup)?;
+        if self.interrupted {
+            return Err(BenchError::Interrupted);
+        }
+        // Intervals count from here.
+        self.hdr = self.plan.hdr.as_deref().map(HdrFiles::create).transpose()?;
         let before = Traffic::read(engine.counters());
         self.run_for(Stage::Measure, Phase::Measure, self.plan.duration)?;
         let after = Traffic::read(engine.counters());
@@ -296,10 +332,7 @@ impl Run<'_> {
             Some(why) => format!("not run: {why}"),
             None => self.verify(&totals)?,
         };
-        let traffic = Traffic {
-            frames: after.frames - before.frames,
-            messages: after.messages - before.messages,
-        };
+        let traffic = after.since(before);
         Ok(Measured { totals, traffic, self_check, lost })
     }
 
@@ -463,36 +496,27 @@ impl Run<'_> {
         self.stage(Stage::Drain);
         self.phase.set(Phase::Drain);
         let process = &self.plan.config.process;
-        let timeout = process.deadline + process.request_timeout + Duration::from_secs(10);
+        let mut timeout = process.deadline + process.request_timeout + Duration::from_secs(10);
+        if self.plan.micro.rate.is_some() {
+            timeout += BACKLOG_TIME_MAX;
+        }
         let drained = self.collect(Stage::Drain, timeout, |event| match event {
             MicroEvent::Drained(totals) => Some((**totals).clone()),
             _ => None,
         })?;
         let mut all = MicroTotals::default();
         for one in &drained {
-            all.committed += one.committed;
-            all.aborted += one.aborted;
-            all.refused += one.refused;
-            all.unknown += one.unknown;
-            all.increments += one.increments;
-            all.increments_unknown += one.increments_unknown;
-            all.latency.merge(&one.latency);
-            all.intended.merge(&one.intended);
-            all.lag.merge(&one.lag);
-            all.span = match (all.span, one.span) {
-                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-                (one, other) => one.or(other),
-            };
+            all.merge(one);
         }
         Ok(all)
     }
 
-    /// Compares the sum of all counters with the increments that were acknowledged.
+    /// Compares the sums of all counters with the increments that were acknowledged.
     fn verify(&mut self, totals: &MicroTotals) -> Result<String, BenchError> {
         self.stage(Stage::Verify);
         self.phase.set(Phase::Verify);
         let verified = self.collect(Stage::Verify, BULK_TIMEOUT, |event| match event {
-            MicroEvent::Verified { sum, missing } => Some((*sum, *missing)),
+            MicroEvent::Verified { sums, missing } => Some((sums.clone(), *missing)),
             _ => None,
         });
         let verified = match verified {
@@ -504,21 +528,17 @@ impl Run<'_> {
             ) => return Ok(format!("not run: {why}")),
             outcome => outcome?,
         };
-        let sum: i64 = verified.iter().map(|(sum, _)| *sum).sum();
         let missing: u64 = verified.iter().map(|(_, missing)| *missing).sum();
-        let least = i64::try_from(totals.increments).unwrap_or(i64::MAX);
-        let most = least.saturating_add_unsigned(totals.increments_unknown);
         if missing > 0 {
             return Ok(format!("{missing} of the loaded keys are missing"));
         }
-        if sum < least || sum > most {
-            return Ok(format!(
-                "the counters sum up to {sum}, acknowledged were {least} increments (and {} of \
-                 unknown outcome)",
-                totals.increments_unknown
-            ));
+        let mut all = vec![0; usize::from(self.plan.config.cluster.shards)];
+        for (sums, _) in &verified {
+            for (all, sum) in all.iter_mut().zip(sums) {
+                *all += sum;
+            }
         }
-        Ok("ok".to_owned())
+        Ok(totals.check(&all).err().unwrap_or_else(|| "ok".to_owned()))
     }
 }
 
@@ -554,11 +574,15 @@ impl Measured {
             (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
         let mut warnings = info.warnings.clone();
         warnings.extend(lost);
-        if open
-            .as_ref()
-            .is_some_and(|(response, lag)| open_loop_valid(lag, response) == Some(false))
-        {
+        let kept_up = open.and_then(|(response, lag)| open_loop_valid(&lag, &response));
+        if kept_up == Some(false) {
             warnings.push("invalid: the generator lagged behind its schedule".to_owned());
+        }
+        if totals.unsent > 0 {
+            warnings.push(format!(
+                "invalid: about {} transactions of the schedule were never sent; lower --rate",
+                totals.unsent
+            ));
         }
         Report {
             schema: SCHEMA,
@@ -582,12 +606,12 @@ impl Measured {
             aborted: totals.aborted,
             refused: totals.refused,
             unknown: totals.unknown,
-            late: counters.sum("shard", Counter::Late),
-            busy: counters.sum("worker", Counter::Busy),
-            retries: counters.sum("worker", Counter::Retries),
+            late: traffic.late,
+            busy: traffic.busy,
+            retries: traffic.retries,
             throughput_tps: ratio(totals.committed, duration_s).unwrap_or(0.0),
             latency_ns,
-            open_loop_valid: open.and_then(|(response, lag)| open_loop_valid(&lag, &response)),
+            open_loop_valid: if totals.unsent > 0 { Some(false) } else { kept_up },
             intended_latency_ns: open.map(|(response, _)| response),
             lag_ns: open.map(|(_, lag)| lag),
             frames_sent: traffic.frames,

@@ -58,6 +58,6 @@ pub fn of_engine(
         config_hash: Some(format!("{:016x}", config.cluster.hash())),
         idle: config.process.idle.to_string(),
         backend: info.backend.to_string(),
-        ..bare(build, transport, cores, true)
+        ..bare(build, transport, cores, info.pinned)
     }
 }

@@ -64,6 +64,19 @@ pub struct HdrFiles {
 }
 
 impl HdrFiles {
+    /// Creates the directory where it is missing and sees that the log can be written, so that a
+    /// run need not fail when it has begun.
+    ///
+    /// # Errors
+    /// When the directory or the log cannot be written.
+    pub fn prepare(dir: &Path) -> Result<(), HdrFileError> {
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
+        let log_path = dir.join(LOG_FILE);
+        // What an earlier run left stays until this one measures.
+        let opened = File::options().create(true).append(true).open(&log_path);
+        opened.map(drop).map_err(io_error(&log_path))
+    }
+
     /// Creates the directory where it is missing and begins the log. Intervals count from now, so
     /// call it when the measured part of the run begins.
     ///
@@ -332,7 +345,20 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let in_the_way = dir.path().join("a-file");
         fs::write(&in_the_way, "").expect("a file");
-        let error = HdrFiles::create(&in_the_way).err().expect("a file is no directory");
-        assert!(error.to_string().contains("a-file"), "{error}");
+        for error in [HdrFiles::create(&in_the_way).err(), HdrFiles::prepare(&in_the_way).err()] {
+            let error = error.expect("a file is no directory");
+            assert!(error.to_string().contains("a-file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn preparing_makes_the_directory_and_keeps_the_log_of_an_earlier_run() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let made = dir.path().join("made/on/demand");
+        HdrFiles::prepare(&made).expect("a directory");
+        fs::write(made.join(LOG_FILE), "an earlier run").expect("the directory is there");
+        HdrFiles::prepare(&made).expect("the same again");
+        let kept = fs::read_to_string(made.join(LOG_FILE)).expect("the log");
+        assert_eq!(kept, "an earlier run");
     }
 }

@@ -4,6 +4,9 @@
 //! at once: load the keys, run (warm up, then measure), drain, verify. What it learns it sends to
 //! the bench; nothing it does on the way of a transaction waits or allocates.
 
+#[cfg(test)]
+mod tests;
+
 use crate::arrivals::Arrivals;
 use crate::histogram::Recorder;
 use crate::keys::{KeyChooser, Rng};
@@ -12,17 +15,22 @@ use punctual_runtime::{
     CloseReason, Completion, Driver, Key, LinkEvent, Nanos, Outcome, ShardId, SubmitError,
     Submitter, Transaction, WordOp,
 };
-use punctual_wire::shard_of;
+use punctual_wire::{Limits, shard_of};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-/// Operations of one transaction while keys are loaded or verified.
-const BULK_OPS: u16 = 64;
+/// Most operations of one transaction while keys are loaded or verified.
+const BULK_OPS_MAX: u16 = 64;
+/// What an operation or a result takes beside its value, generously.
+const OP_HEAD_BYTES: usize = 32;
 /// Keys drawn for one place of a transaction before any key of the right shard is taken.
 const DRAWS_MAX: usize = 256;
 /// How often a worker reports its progress.
 const INTERVAL: Nanos = Nanos(1_000_000_000);
+/// How long an open loop goes on after its end with what was meant to start before it.
+pub const BACKLOG_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What is to be run. The same for all workers but for the seed.
 #[derive(Debug, Clone)]
@@ -45,6 +53,58 @@ pub struct MicroConfig {
     pub burst: u32,
     /// Transactions in flight a worker.
     pub in_flight: u32,
+}
+
+impl MicroConfig {
+    /// Says why this workload would not do what it says on a cluster with these limits.
+    ///
+    /// # Errors
+    /// What stands against it, in the words of the command line.
+    pub fn check(&self, shards: u16, limits: &Limits) -> Result<(), String> {
+        let Self { ops, keys, value_size, .. } = self;
+        let value_bytes_max = limits.value_bytes_max as usize;
+        if !(8..=value_bytes_max).contains(value_size) {
+            return Err(format!("--value-size {value_size} is outside 8..={value_bytes_max}"));
+        }
+        if *ops > limits.ops_max {
+            return Err(format!("--ops {ops} is above the limit of {}", limits.ops_max));
+        }
+        let (one, all) = (u64::from(*ops), u64::from(*ops) * u64::from(shards));
+        if shards == 1 && *keys < one {
+            return Err(format!("--ops {ops} distinct keys need as many --keys"));
+        }
+        // Keys are not spread evenly over the shards.
+        if shards > 1 && *keys < 4 * all {
+            let min = 4 * all;
+            return Err(format!(
+                "--ops {ops} distinct keys on each of {shards} shards need at least {min} --keys"
+            ));
+        }
+        // A get returns the whole value; long values of a reply that is full are left out.
+        let results = usize::from(*ops) * (value_size + OP_HEAD_BYTES);
+        let (room, body) = (limits.results_bytes_max(), limits.body_bytes_max());
+        if self.reads > 0.0 && results > room {
+            return Err(format!(
+                "--ops {ops} values of --value-size {value_size} make a reply of up to {results} \
+                 bytes, more than {room}; lower one of them or raise frame_bytes_max"
+            ));
+        }
+        let request = usize::from(*ops) * OP_HEAD_BYTES;
+        if request > body {
+            return Err(format!(
+                "--ops {ops} make a request of up to {request} bytes, more than {body}; lower it \
+                 or raise frame_bytes_max"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Operations of one transaction while keys are loaded or verified: no more than fit a reply.
+    fn bulk_ops(&self, limits: &Limits) -> u16 {
+        let fit = limits.results_bytes_max() / (self.value_size + OP_HEAD_BYTES);
+        let fit = u16::try_from(fit).unwrap_or(u16::MAX);
+        fit.clamp(1, limits.ops_max.clamp(1, BULK_OPS_MAX))
+    }
 }
 
 /// Where all workers are.
@@ -130,10 +190,10 @@ pub enum MicroEvent {
     },
     /// All that was measured; sent when the worker has drained.
     Drained(Box<MicroTotals>),
-    /// Sum of the counters of its keys.
+    /// Sums of the counters of its keys.
     Verified {
-        /// The sum.
-        sum: i64,
+        /// The sum on each shard.
+        sums: Vec<i64>,
         /// Keys that were not there.
         missing: u64,
     },
@@ -150,11 +210,13 @@ pub struct MicroTotals {
     pub refused: u64,
     /// Transactions without known outcome, of the whole run.
     pub unknown: u64,
-    /// Increments of all committed transactions of the whole run.
-    pub increments: u64,
+    /// Increments of all committed transactions of the whole run, shard by shard.
+    pub increments: Vec<u64>,
     /// Increments of all transactions whose outcome is unknown: they may have happened.
-    pub increments_unknown: u64,
-    /// When the measured part began, and when its last transaction completed.
+    pub increments_unknown: Vec<u64>,
+    /// About how many transactions of an open loop were never sent for want of time.
+    pub unsent: u64,
+    /// When the measured part began, and when the last of its transactions committed.
     pub span: Option<(Nanos, Nanos)>,
     /// From submission to completion.
     pub latency: Recorder,
@@ -164,10 +226,65 @@ pub struct MicroTotals {
     pub lag: Recorder,
 }
 
+impl MicroTotals {
+    fn new(shards: u16) -> Self {
+        let zeros = vec![0; usize::from(shards)];
+        Self { increments: zeros.clone(), increments_unknown: zeros, ..Self::default() }
+    }
+
+    /// Adds what another worker did.
+    pub fn merge(&mut self, other: &Self) {
+        self.committed += other.committed;
+        self.aborted += other.aborted;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.unsent += other.unsent;
+        add_each(&mut self.increments, &other.increments);
+        add_each(&mut self.increments_unknown, &other.increments_unknown);
+        self.latency.merge(&other.latency);
+        self.intended.merge(&other.intended);
+        self.lag.merge(&other.lag);
+        self.span = match (self.span, other.span) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+    }
+
+    /// Compares what the counters of each shard sum up to with the increments that were
+    /// acknowledged there. A global sum would not notice one that went to the wrong shard.
+    ///
+    /// # Errors
+    /// The first shard that differs, with both numbers.
+    pub fn check(&self, sums: &[i64]) -> Result<(), String> {
+        for (shard, sum) in sums.iter().enumerate() {
+            let at = |counts: &[u64]| counts.get(shard).copied().unwrap_or(0);
+            let (known, unknown) = (at(&self.increments), at(&self.increments_unknown));
+            let least = i64::try_from(known).unwrap_or(i64::MAX);
+            let most = least.saturating_add_unsigned(unknown);
+            if !(least..=most).contains(sum) {
+                return Err(format!(
+                    "the counters of shard {shard} sum up to {sum}, acknowledged were {known} \
+                     increments (and {unknown} of unknown outcome)"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds number by number; the sum is as long as the longer one.
+fn add_each(sum: &mut Vec<u64>, part: &[u64]) {
+    sum.resize(sum.len().max(part.len()), 0);
+    for (sum, part) in sum.iter_mut().zip(part) {
+        *sum += part;
+    }
+}
+
 /// What the driver must remember of a transaction in flight, by its slot.
 #[derive(Debug, Clone, Copy, Default)]
 struct InFlight {
     intended: Nanos,
+    shard: u16,
     increments: u16,
     measured: bool,
 }
@@ -176,6 +293,8 @@ struct InFlight {
 #[derive(Debug, Default)]
 struct Bulk {
     next: u64,
+    /// Operations of one transaction.
+    ops: u16,
     /// One transaction under construction a shard.
     building: Vec<Transaction>,
     /// Transactions that could not be submitted yet are kept in `building`; this says all keys are
@@ -192,6 +311,7 @@ pub struct MicroDriver {
     current: Phase,
     events: flume::Sender<MicroEvent>,
     my_keys: Range<u64>,
+    workers: u64,
     shards: u16,
     keys: KeyChooser,
     rng: Rng,
@@ -202,11 +322,15 @@ pub struct MicroDriver {
     arrivals: Option<Arrivals>,
     arrivals_start: Nanos,
     next_intended: Option<Nanos>,
+    /// What is meant to start from here on is measured.
+    measure_start: Nanos,
+    /// In an open loop, what was meant to start before this is still sent afterwards.
+    drain_start: Nanos,
     in_flight: Vec<InFlight>,
     connected: bool,
     bulk: Bulk,
     value: Vec<u8>,
-    sum: i64,
+    sums: Vec<i64>,
     missing: u64,
     totals: MicroTotals,
     interval_committed: u64,
@@ -242,6 +366,7 @@ impl MicroDriver {
             events,
             bulk: Bulk { next: my_keys.start, ..Bulk::default() },
             my_keys,
+            workers,
             shards,
             keys,
             rng,
@@ -251,12 +376,14 @@ impl MicroDriver {
             arrivals,
             arrivals_start: Nanos::ZERO,
             next_intended: None,
+            measure_start: Nanos::MAX,
+            drain_start: Nanos(i64::MIN),
             in_flight: vec![InFlight::default(); config.in_flight as usize],
             connected: false,
             value: vec![0; config.value_size.max(8)],
-            sum: 0,
+            sums: vec![0; usize::from(shards)],
             missing: 0,
-            totals: MicroTotals::default(),
+            totals: MicroTotals::new(shards),
             interval_committed: 0,
             interval_end: Nanos::ZERO,
             drained: false,
@@ -282,9 +409,15 @@ impl MicroDriver {
                     // The warm-up was too short to be noticed.
                     self.begin(now);
                 }
+                self.measure_start = now;
                 self.totals.span = Some((now, now));
             }
-            Phase::Drain => self.report_interval(now, before == Phase::Measure),
+            Phase::Drain => {
+                if before == Phase::Measure {
+                    self.drain_start = now;
+                }
+                self.report_interval(now, before == Phase::Measure);
+            }
             Phase::Verify => self.bulk = Bulk { next: self.my_keys.start, ..Bulk::default() },
             Phase::Load | Phase::Done => {}
         }
@@ -308,6 +441,8 @@ impl MicroDriver {
             self.totals.latency.clear();
             self.totals.intended.clear();
         }
+        // The bench keeps it. A way back for reuse would be another queue, to save the allocation
+        // of a few pages once a second, beside adding up ten thousand counters.
         let committed = std::mem::take(&mut self.interval_committed);
         self.interval_end = now + INTERVAL;
         self.tell(MicroEvent::Interval { measured, committed, latency: Box::new(latency) });
@@ -317,14 +452,15 @@ impl MicroDriver {
     fn drive_bulk(&mut self, submitter: &mut Submitter<'_>) -> usize {
         if self.bulk.building.is_empty() {
             self.bulk.building = (0..self.shards).map(|_| submitter.transaction()).collect();
+            self.bulk.ops = self.config.bulk_ops(&submitter.limits());
         }
         let mut work = 0;
-        for _ in 0..usize::from(BULK_OPS) * self.config.burst as usize {
+        for _ in 0..usize::from(self.bulk.ops) * self.config.burst as usize {
             let Some(key) = (self.bulk.next < self.my_keys.end).then_some(self.bulk.next) else {
                 break;
             };
             let shard = usize::from(shard_of(Key::Word(key), self.shards));
-            let full = self.bulk.building[shard].op_count() >= BULK_OPS;
+            let full = self.bulk.building[shard].op_count() >= self.bulk.ops;
             if full && !self.submit_bulk(shard, submitter) {
                 return work;
             }
@@ -347,15 +483,23 @@ impl MicroDriver {
             self.bulk.done = true;
             match self.current {
                 Phase::Load => self.tell(MicroEvent::PhaseDone(Phase::Load)),
-                _ => self.tell(MicroEvent::Verified { sum: self.sum, missing: self.missing }),
+                _ => {
+                    let sums = std::mem::take(&mut self.sums);
+                    self.tell(MicroEvent::Verified { sums, missing: self.missing });
+                }
             }
         }
         work
     }
 
     fn submit_bulk(&mut self, shard: usize, submitter: &mut Submitter<'_>) -> bool {
+        let to = self.bulk.building[shard].shard();
         match submitter.submit(&mut self.bulk.building[shard], 0) {
-            Ok(_) => true,
+            Ok(sequence) => {
+                let in_flight = &mut self.in_flight[usize::from(sequence.slot())];
+                in_flight.shard = to.map_or(0, |shard| shard.0);
+                true
+            }
             Err(SubmitError::Invalid(error)) => {
                 self.fail(error.to_string());
                 false
@@ -377,13 +521,51 @@ impl MicroDriver {
         if now >= self.interval_end {
             self.report_interval(now, self.current == Phase::Measure);
         }
+        self.submit_burst(now, now, submitter)
+    }
+
+    /// Whether an open loop has still to send what was meant to start before its end. To leave it
+    /// out would leave out just those that waited longest.
+    fn has_backlog(&self, now: Nanos) -> bool {
+        let waits = self.next_intended.is_some_and(|at| at < self.drain_start);
+        self.config.rate.is_some()
+            && now < self.drain_start + BACKLOG_TIME_MAX.into()
+            && (waits || self.ready.is_some())
+    }
+
+    /// Waits for what is in flight, after sending the backlog of an open loop.
+    fn drive_drain(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
+        if self.has_backlog(now) {
+            let last = self.drain_start - Nanos(1);
+            return self.submit_burst(now, last, submitter);
+        }
+        if submitter.in_flight() == 0 && !self.drained {
+            self.drained = true;
+            self.totals.unsent = self.unsent();
+            let totals = std::mem::take(&mut self.totals);
+            self.tell(MicroEvent::Drained(Box::new(totals)));
+        }
+        0
+    }
+
+    /// About how many transactions the schedule still holds.
+    fn unsent(&self) -> u64 {
+        let (Some(first), Some(rate)) = (self.next_intended, self.config.rate) else { return 0 };
+        let share = rate / self.workers.max(1) as f64;
+        let expected = self.drain_start.since(first).as_secs_f64() * share;
+        expected.ceil() as u64 + u64::from(self.ready.is_some())
+    }
+
+    /// Submits what is meant to start up to `last`, or what has room in a closed loop.
+    #[inline]
+    fn submit_burst(&mut self, now: Nanos, last: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = 0;
         for _ in 0..self.config.burst {
             if self.ready.is_none() {
                 let intended = match self.next_intended {
                     None if submitter.in_flight() >= self.config.in_flight => break,
                     None => now,
-                    Some(at) if at > now => break,
+                    Some(at) if at > last => break,
                     Some(at) => at,
                 };
                 self.make(intended, submitter);
@@ -411,8 +593,11 @@ impl MicroDriver {
             transaction.word(WordOp { key, is_add, delta: i64::from(is_add) });
             increments += u16::from(is_add);
         }
-        let measured = self.current == Phase::Measure;
-        self.ready = Some(InFlight { intended, increments, measured });
+        // By the intended start: one that waited since before the end of the warm-up is not
+        // measured, one that is sent after the end of the run may be.
+        let measured = intended >= self.measure_start;
+        let shard = transaction.shard().map_or(0, |shard| shard.0);
+        self.ready = Some(InFlight { intended, shard, increments, measured });
         if let Some(arrivals) = &mut self.arrivals {
             self.next_intended = Some(self.arrivals_start + Nanos(arrivals.next()));
         }
@@ -430,12 +615,19 @@ impl MicroDriver {
             };
             let drawn =
                 (0..DRAWS_MAX).map(|_| self.keys.next()).find(|key| fits(key, &self.chosen));
-            // Few keys or a steep skew: any key of the shard will do, if there is one.
-            let any = || (0..self.config.keys).find(|key| fits(key, &self.chosen));
-            match drawn.or_else(any) {
-                Some(key) => self.chosen.push(key),
-                None => break,
-            }
+            // Few keys or a steep skew: any key of the shard will do. Not the first one, which
+            // would make it hot.
+            let found = drawn.or_else(|| {
+                let start = self.rng.below(self.config.keys);
+                let mut all = (start..self.config.keys).chain(0..start);
+                all.find(|key| fits(key, &self.chosen))
+            });
+            let Some(key) = found else {
+                let (ops, shard) = (self.config.ops, ShardId(shard));
+                self.fail(format!("{shard} has not {ops} distinct keys; give more --keys"));
+                break;
+            };
+            self.chosen.push(key);
         }
     }
 
@@ -463,12 +655,12 @@ impl MicroDriver {
 
     #[inline]
     fn complete_run(&mut self, now: Nanos, completion: &Completion<'_>) {
-        let InFlight { intended, increments, measured } =
+        let InFlight { intended, shard, increments, measured } =
             self.in_flight[usize::from(completion.sequence.slot())];
         let measured = u64::from(measured);
         match completion.outcome {
             Outcome::Committed { .. } => {
-                self.totals.increments += u64::from(increments);
+                self.totals.increments[usize::from(shard)] += u64::from(increments);
                 self.interval_committed += 1;
                 self.totals.committed += measured;
                 // What was submitted during the warm-up and ends later belongs to neither.
@@ -478,25 +670,28 @@ impl MicroDriver {
                         self.totals.intended.record((now - intended).0);
                     }
                 }
+                if let (1, Some((_, last))) = (measured, &mut self.totals.span) {
+                    *last = now;
+                }
             }
             Outcome::Aborted { .. } => self.totals.aborted += measured,
             Outcome::Refused(_) => self.totals.refused += measured,
             Outcome::Unknown(_) => {
                 self.totals.unknown += 1;
-                self.totals.increments_unknown += u64::from(increments);
+                self.totals.increments_unknown[usize::from(shard)] += u64::from(increments);
             }
-        }
-        if let (1, Some((_, last))) = (measured, &mut self.totals.span) {
-            *last = now;
         }
     }
 
     fn complete_bulk(&mut self, completion: Completion<'_>) {
         match completion.outcome {
             Outcome::Committed { .. } if self.current >= Phase::Verify => {
+                let InFlight { shard, .. } =
+                    self.in_flight[usize::from(completion.sequence.slot())];
+                let sum = &mut self.sums[usize::from(shard)];
                 for result in completion.results {
                     match result.number() {
-                        Some(number) => self.sum += number,
+                        Some(number) => *sum += number,
                         None => self.missing += 1,
                     }
                 }
@@ -532,14 +727,7 @@ impl Driver for MicroDriver {
                 }
                 self.drive_bulk(submitter)
             }
-            Phase::Drain => {
-                if submitter.in_flight() == 0 && !self.drained {
-                    self.drained = true;
-                    let totals = std::mem::take(&mut self.totals);
-                    self.tell(MicroEvent::Drained(Box::new(totals)));
-                }
-                0
-            }
+            Phase::Drain => self.drive_drain(now, submitter),
             Phase::Done => 0,
         }
     }
@@ -560,6 +748,10 @@ impl Driver for MicroDriver {
         match self.current {
             Phase::WarmUp | Phase::Measure => {
                 Some(self.next_intended.unwrap_or(self.interval_end).min(self.interval_end))
+            }
+            // A backlog that finds no room is given up then.
+            Phase::Drain if self.config.rate.is_some() && !self.drained => {
+                Some(self.drain_start + BACKLOG_TIME_MAX.into())
             }
             _ => None,
         }

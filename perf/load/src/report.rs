@@ -46,7 +46,8 @@ pub struct Report {
     pub program: String,
     /// The workload's name.
     pub workload: String,
-    /// How coordinators and shards were connected.
+    /// How coordinators and shards were connected; `served` where the shards were in other
+    /// processes, at the addresses of the configuration.
     pub transport: String,
     /// Shards that took part.
     pub shards: usize,
@@ -70,9 +71,10 @@ pub struct Report {
     pub rate: Option<f64>,
     /// Seed of the workload.
     pub seed: u64,
-    /// Length of the measured part in seconds.
+    /// Length of the measured part in seconds, up to its last commit.
     pub duration_s: f64,
-    /// Length of the warm-up in seconds, which no other number here includes.
+    /// Length of the warm-up in seconds, which no number here includes but those of the whole run:
+    /// `unknown`, `bytes_per_key` and `counters`.
     pub warmup_s: f64,
     /// Transactions that changed the store, or read it, as asked.
     pub committed: u64,
@@ -80,13 +82,14 @@ pub struct Report {
     pub aborted: u64,
     /// Transactions that were turned away for want of room.
     pub refused: u64,
-    /// Transactions whose outcome was not learnt in time.
+    /// Transactions of the whole run, warm-up included, whose outcome was not learnt in time.
     pub unknown: u64,
-    /// Refusals because the transaction reached a shard after its time.
+    /// Stamped transactions that reached a shard after their time, which the shard therefore moved
+    /// to a later one; none while there are no stamps.
     pub late: u64,
-    /// Refusals because a shard was busy.
+    /// Times a shard answered that it was busy.
     pub busy: u64,
-    /// Transactions that were sent again.
+    /// Pieces of transactions that were sent again.
     pub retries: u64,
     /// Committed transactions a second.
     pub throughput_tps: f64,
@@ -96,7 +99,8 @@ pub struct Report {
     pub intended_latency_ns: Option<LatencySummary>,
     /// From the intended start to sending, the generator's lag; open loop only.
     pub lag_ns: Option<LatencySummary>,
-    /// Whether the generator kept up, see [`open_loop_valid`]; open loop only.
+    /// Whether the generator kept up, see [`open_loop_valid`], and sent its whole schedule; open
+    /// loop only.
     pub open_loop_valid: Option<bool>,
     /// Frames that coordinators and shards sent.
     pub frames_sent: u64,
@@ -106,7 +110,7 @@ pub struct Report {
     pub bytes_per_key: Option<f64>,
     /// Whether the store agrees with what was committed: `ok`, `not run`, or what differed.
     pub self_check: String,
-    /// Named counters of all agents, added up.
+    /// Counters of every agent and core since the start, as `shard0.committed`.
     pub counters: BTreeMap<String, u64>,
     /// What it ran on.
     pub environment: Environment,
@@ -129,7 +133,7 @@ pub struct Environment {
     pub kernel: String,
     /// Which core each agent ran on.
     pub cores: Cores,
-    /// Whether agents were bound to their cores.
+    /// Whether all agents were bound to their cores.
     pub pinned: bool,
     /// What an agent without work does.
     pub idle: String,
@@ -203,7 +207,8 @@ impl Report {
 
     /// Outcomes other than commits, each with a comma before it; nothing when there were none.
     fn failures(&self) -> String {
-        [("aborted", self.aborted), ("refused", self.refused), ("unknown", self.unknown)]
+        let unknown = ("unknown (whole run)", self.unknown);
+        [("aborted", self.aborted), ("refused", self.refused), unknown]
             .into_iter()
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| format!(", {count} {name}"))

@@ -4,10 +4,15 @@ mod micro;
 mod pingpong;
 mod roofline;
 
+use crate::commands::UsageError;
+use crate::eprintln_line;
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use punctual_load::environment::Build;
 use punctual_runtime::Transport;
 use punctual_runtime::config::parse_duration;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,9 +40,58 @@ struct Common {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     warmup: Duration,
 
-    /// Write the report as JSON to FILE
+    /// Also write the report as JSON to FILE; with -, print JSON, and the summary to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+impl Common {
+    /// Opens what the result goes to. A file that cannot be written must not cost a run.
+    fn output(&self) -> Result<Output, UsageError> {
+        let Some(path) = &self.json else { return Ok(Output::Summary) };
+        if path == Path::new("-") {
+            return Ok(Output::Json);
+        }
+        match File::create(path) {
+            Ok(file) => Ok(Output::Both { file, path: path.clone() }),
+            Err(error) => {
+                let path = path.display();
+                Err(UsageError(format!("--json {path} cannot be written: {error}")))
+            }
+        }
+    }
+}
+
+/// Where the result of a run goes.
+enum Output {
+    /// The summary to standard output.
+    Summary,
+    /// The document to standard output, the summary to standard error.
+    Json,
+    /// The summary to standard output, the document to a file.
+    Both { file: File, path: PathBuf },
+}
+
+impl Output {
+    /// Shows the summary and writes the document.
+    fn write(self, summary: &str, report: &impl serde::Serialize) -> anyhow::Result<()> {
+        let json = serde_json::to_string_pretty(report)? + "\n";
+        let print = |text: &str| {
+            std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
+        };
+        match self {
+            Self::Summary => print(summary),
+            Self::Json => {
+                eprintln_line(summary.trim_end());
+                print(&json)
+            }
+            Self::Both { mut file, path } => {
+                print(summary)?;
+                let written = file.write_all(json.as_bytes());
+                written.with_context(|| format!("writing {}", path.display()))
+            }
+        }
+    }
 }
 
 /// How frames travel, as an option.
@@ -75,13 +129,6 @@ fn build() -> Build {
         git_commit: option_env!("PUNCTUAL_GIT_COMMIT").map(str::to_owned),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
-}
-
-/// Writes a report.
-fn write_json(path: &Path, report: &impl serde::Serialize) -> anyhow::Result<()> {
-    use anyhow::Context;
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// A number with a separator every three digits.

@@ -2,12 +2,17 @@
 
 use crate::commands::UsageError;
 use crate::{eprintln_line, interrupt};
-use anyhow::Context;
+use anyhow::bail;
 use clap::Args;
+use flume::RecvTimeoutError;
 use punctual_runtime::config::Config;
 use punctual_runtime::{Counter, Engine};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often a server looks whether all its cores are alive.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serve shards to coordinators in other processes, until Ctrl-C or SIGTERM
 #[derive(Debug, Args)]
@@ -48,7 +53,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         eprintln_line(&format!("shard {shard} serves at {endpoint} on core {core}"));
     }
     eprintln_line("ready; Ctrl-C stops");
-    interrupted.recv().context("the signal handler is gone")?;
+    wait(&interrupted, &engine)?;
     let counters = engine.counters().clone();
     engine.stop()?;
     let sum = |counter| counters.sum("shard", counter);
@@ -58,4 +63,16 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         sum(Counter::Keys)
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the server is to stop, or one of its cores has died: stopping it says which and why.
+fn wait(interrupted: &flume::Receiver<()>, engine: &Engine) -> anyhow::Result<()> {
+    loop {
+        match interrupted.recv_timeout(LOOK_INTERVAL) {
+            Ok(()) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if engine.is_alive() => {}
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => bail!("the signal handler is gone"),
+        }
+    }
 }

@@ -13,8 +13,8 @@ mod transaction;
 
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
-    BatchWriter, Frame, Piece, RefusedReason, Reply, ReplyReader, ReplyStatus, ResultReader,
-    TxnSequence, WireError,
+    BatchWriter, Frame, Limits, Piece, RefusedReason, Reply, ReplyReader, ReplyStatus,
+    ResultReader, TxnSequence, WireError,
 };
 use slots::{Slots, State};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub use transaction::{Transaction, TransactionError};
 pub struct CoordinatorConfig {
     /// Number of shards.
     pub shards: u16,
+    /// The limits of the cluster.
+    pub limits: Limits,
     /// Transactions in flight, at most 65,536.
     pub in_flight_max: u32,
     /// A piece without an answer is sent again after this.
@@ -42,7 +44,7 @@ pub struct CoordinatorConfig {
 pub enum UnknownReason {
     /// No answer came before the deadline.
     Deadline,
-    /// The shard came back without its memory.
+    /// The shard came back without its memory, or has forgotten this coordinator's session.
     ShardRestarted,
     /// The coordinator stopped.
     Stopped,
@@ -156,7 +158,8 @@ pub struct CoordinatorStats {
 /// What a coordinator knows of a shard.
 #[derive(Debug, Clone, Copy)]
 struct ShardView {
-    session: Option<SessionId>,
+    /// The run of the shard and the outcome table there, since the first link.
+    memory: Option<(SessionId, u32)>,
     in_flight: u32,
     /// Most transactions in flight to it: halved when it is busy, one more for each windowful
     /// of replies (additive increase, multiplicative decrease: Chiu and Jain 1989).
@@ -181,7 +184,7 @@ impl Coordinator {
     #[must_use]
     pub fn new(config: CoordinatorConfig) -> Self {
         let view = ShardView {
-            session: None,
+            memory: None,
             in_flight: 0,
             window: config.in_flight_max,
             credit: 0,
@@ -232,6 +235,9 @@ impl Coordinator {
         tag: u64,
         outbox: &mut impl Outbox,
     ) -> Result<TxnSequence, SubmitError> {
+        if !transaction.is_for(self.config.shards, &self.config.limits) {
+            return Err(TransactionError::OtherCluster.into());
+        }
         let shard = transaction.checked()?;
         let view = &mut self.shards[usize::from(shard.0)];
         if view.in_flight >= view.window {
@@ -411,18 +417,21 @@ impl Coordinator {
     }
 
     /// Notes that the link to a shard is up. What was in flight to it is sent again if the shard is
-    /// the one it was, and ends as unknown if it lost its memory.
+    /// the one it was and still has our outcomes, and ends as unknown if it lost its memory or has
+    /// forgotten this session (another `epoch`): what is sent again might run twice then.
     pub fn on_link_up(
         &mut self,
         now: Nanos,
         shard: ShardId,
         session: SessionId,
+        epoch: u32,
         outbox: &mut impl Outbox,
         mut done: impl FnMut(Completion<'_>),
     ) {
         let view = &mut self.shards[usize::from(shard.0)];
-        let before = view.session.replace(session);
-        let restarted = before.is_some_and(|before| before != session);
+        let memory = (session, epoch);
+        let before = view.memory.replace(memory);
+        let restarted = before.is_some_and(|before| before != memory);
         view.window = self.config.in_flight_max;
         if view.in_flight == 0 {
             return;

@@ -3,6 +3,9 @@
 use crate::{Nanos, ShardId};
 use punctual_wire::TxnSequence;
 
+/// A body that took more memory than this is given back when its slot is free again.
+const BODY_BYTES_KEPT: usize = 64 << 10;
+
 /// Ends a list.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -163,6 +166,9 @@ impl Slots {
         let slot = self.get_mut(at);
         slot.state = State::Free;
         slot.next = free;
+        if slot.body.capacity() > BODY_BYTES_KEPT {
+            slot.body = Vec::new();
+        }
         self.free = at;
         self.in_use -= 1;
     }

@@ -16,6 +16,7 @@ const SHARDS: u16 = 2;
 fn config(in_flight_max: u32) -> CoordinatorConfig {
     CoordinatorConfig {
         shards: SHARDS,
+        limits: Limits::DEFAULT,
         in_flight_max,
         request_timeout: Duration::from_nanos(100),
         deadline: Duration::from_nanos(350),
@@ -171,10 +172,15 @@ impl Harness {
         self.coordinator.on_timer(Nanos(now), &mut self.links, done);
     }
 
+    /// A link to a shard that knows our session.
     fn link_up(&mut self, now: i64, shard: u16, session: u64) {
+        self.link_up_to(now, shard, session, 1);
+    }
+
+    fn link_up_to(&mut self, now: i64, shard: u16, session: u64, epoch: u32) {
         let done = |completion: Completion<'_>| self.done.push(Done::copy(completion));
         let (shard, session) = (ShardId(shard), SessionId(session));
-        self.coordinator.on_link_up(Nanos(now), shard, session, &mut self.links, done);
+        self.coordinator.on_link_up(Nanos(now), shard, session, epoch, &mut self.links, done);
     }
 
     /// Tags and outcomes of what ended since the last call.

@@ -24,6 +24,12 @@ pub enum TransactionError {
     /// A call and operations, or two calls, in one transaction.
     #[error("a procedure call must be the only content of its transaction")]
     CallNotAlone,
+    /// It was made for a cluster with another number of shards or other limits.
+    #[error(
+        "the transaction was made for another cluster; make it with the client or the submitter \
+         that it is given to"
+    )]
+    OtherCluster,
     /// A limit of the cluster is exceeded.
     #[error(transparent)]
     Limit(#[from] WireError),
@@ -169,6 +175,13 @@ impl Transaction {
     #[must_use]
     pub fn shard(&self) -> Option<ShardId> {
         self.shard
+    }
+
+    /// Whether it was made for a cluster of `shards` with these limits.
+    #[inline]
+    #[must_use]
+    pub fn is_for(&self, shards: u16, limits: &Limits) -> bool {
+        self.shards == shards && self.limits == *limits
     }
 
     /// Forgets everything, mistakes included.

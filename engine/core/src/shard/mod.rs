@@ -25,6 +25,10 @@ use std::time::Duration;
 /// still.
 const LOOK_AHEAD_PIECES: usize = 8;
 
+/// While so many bytes of replies wait for a coordinator, its pieces are answered as busy (R10): a
+/// frame of short reads of long values would else fill the memory.
+const OUT_BYTES_MAX: usize = 4 << 20;
+
 /// What a shard must know.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
@@ -73,7 +77,7 @@ pub struct ShardStats {
     pub committed: u64,
     /// Procedures that chose to abort.
     pub aborted: u64,
-    /// Operations that ran.
+    /// Operations that ran; what procedures do inside is not counted.
     pub ops: u64,
     /// Retries answered from the outcome table.
     pub repeated: u64,
@@ -81,6 +85,8 @@ pub struct ShardStats {
     pub stale: u64,
     /// Pieces refused for good.
     pub refused: u64,
+    /// Pieces that found too many replies waiting.
+    pub busy: u64,
 }
 
 /// A shard.
@@ -145,9 +151,23 @@ impl Shard {
         self.sessions.open(now, id, slots)
     }
 
+    /// Which outcome table an open session has; the coordinator compares it with the one before.
+    ///
+    /// # Panics
+    /// If the session is not open: a mistake of the caller.
+    #[must_use]
+    pub fn session_epoch(&self, session: SessionIndex) -> u32 {
+        self.sessions.epoch(session)
+    }
+
     /// Notes that a session has no link any more; its outcomes are kept for a while.
     pub fn close_session(&mut self, now: Nanos, session: SessionIndex) {
         self.sessions.close(now, session);
+    }
+
+    /// Forgets a session whose coordinator said that nothing is in flight and it will not return.
+    pub fn end_session(&mut self, session: SessionIndex) {
+        self.sessions.end(session);
     }
 
     /// Takes a `Dispatch` frame and appends the replies to `out`.
@@ -180,6 +200,12 @@ impl Shard {
             }
             checked -= 1;
             let piece = pieces.next_piece()?.expect("checked pieces are there");
+            if out.len() >= OUT_BYTES_MAX {
+                // The outcome stays as it is, so that the piece can come again.
+                self.stats.busy += 1;
+                Reply::write(out, piece.sequence, ReplyStatus::Busy, 0, 0, &[]);
+                continue;
+            }
             self.admit(now, session, &piece, out);
         }
     }
@@ -207,8 +233,8 @@ impl Shard {
         Ok(true)
     }
 
-    /// Admits one piece, runs it unless it was seen before (R8), and answers with what its slot holds
-    /// then (R7).
+    /// Admits one piece, runs it unless it was seen before (R8), and answers with what its slot
+    /// holds then (R7).
     #[inline]
     fn admit(
         &mut self,
@@ -245,7 +271,10 @@ impl Shard {
             let aborted = u64::from(outcome.status == ReplyStatus::Aborted);
             self.stats.aborted += aborted;
             self.stats.committed += 1 - aborted;
-            self.stats.ops += u64::from(outcome.result_count);
+            self.stats.ops += match piece.body {
+                PieceBody::Ops { count, .. } => u64::from(count),
+                PieceBody::Call { .. } => 0,
+            };
         }
         let Outcome { status, commit, result_count, results, .. } = &*outcome;
         Reply::write(out, sequence, *status, commit.0, *result_count, results);

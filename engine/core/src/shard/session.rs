@@ -76,6 +76,8 @@ impl Outcome {
 pub(super) struct Session {
     id: SessionId,
     outcomes: Vec<Outcome>,
+    /// Which table this is: the sessions that the shard had made before it, counted with it.
+    epoch: u32,
     /// When its last link went away; `None` while it is connected.
     closed_at: Option<Nanos>,
 }
@@ -87,11 +89,13 @@ pub(super) struct Sessions {
     sessions_max: u32,
     slots_max: u32,
     retention: Duration,
+    /// Sessions made so far; a number of 32 bits, since only a change of it says something.
+    made: u32,
 }
 
 impl Sessions {
     pub(super) fn new(sessions_max: u32, slots_max: u32, retention: Duration) -> Self {
-        Self { sessions: Vec::new(), sessions_max, slots_max, retention }
+        Self { sessions: Vec::new(), sessions_max, slots_max, retention, made: 0 }
     }
 
     /// Finds the session or makes it, in place of the one that was closed longest ago if need be.
@@ -116,8 +120,15 @@ impl Sessions {
         }
         let index = self.vacancy(now)?;
         let outcomes = std::iter::repeat_with(Outcome::empty).take(slots as usize).collect();
-        self.sessions[index] = Some(Session { id, outcomes, closed_at: None });
+        self.made = self.made.wrapping_add(1);
+        self.sessions[index] = Some(Session { id, outcomes, epoch: self.made, closed_at: None });
         Ok(SessionIndex(index))
+    }
+
+    /// Which outcome table a session has. One that was forgotten and is made again has another one,
+    /// however often its coordinator connected in between without being told.
+    pub(super) fn epoch(&self, index: SessionIndex) -> u32 {
+        self.sessions[index.0].as_ref().expect("the index of an open session").epoch
     }
 
     /// A place for a new session: an unused one, else that of the session closed longest ago,
@@ -143,6 +154,12 @@ impl Sessions {
     pub(super) fn close(&mut self, now: Nanos, index: SessionIndex) {
         if let Some(session) = self.sessions.get_mut(index.0).and_then(Option::as_mut) {
             session.closed_at = Some(now);
+        }
+    }
+
+    pub(super) fn end(&mut self, index: SessionIndex) {
+        if let Some(session) = self.sessions.get_mut(index.0) {
+            *session = None;
         }
     }
 

@@ -75,6 +75,7 @@ impl Engine {
     fn new(workload: Workload) -> Self {
         let config = CoordinatorConfig {
             shards: 1,
+            limits: LIMITS,
             in_flight_max: u32::try_from(IN_FLIGHT).expect("a small number"),
             request_timeout: Duration::from_millis(1),
             deadline: Duration::from_millis(10),

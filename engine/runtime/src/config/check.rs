@@ -19,9 +19,10 @@ pub(super) const FRAME_BYTES: RangeInclusive<u32> = HEADS_BYTES..=Limits::FRAME_
 pub(super) const BATCH: RangeInclusive<u16> = 1..=u16::MAX;
 /// A key may always be an 8-byte word.
 pub(super) const KEY_BYTES: RangeInclusive<u16> = 8..=u16::MAX;
-/// A value may always be a counter; the longest one leaves room in the largest frame.
+/// A value may always be a counter; two of the longest leave room in the largest frame for the
+/// longest key and the most results.
 pub(super) const VALUE_BYTES: RangeInclusive<u32> =
-    8..=Limits::FRAME_BYTES_CEILING - 2 * HEADS_BYTES;
+    8..=Limits::FRAME_BYTES_CEILING / 2 - 6 * HEADS_BYTES;
 /// Operations of a piece: counted by a `u16`.
 pub(super) const OPS: RangeInclusive<u16> = 1..=u16::MAX;
 /// Worker threads of a process.
@@ -37,7 +38,7 @@ pub(super) const CORES: RangeInclusive<usize> = 0..=1023;
 const STORE_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// Timeouts: from what a thread can notice to what a person would wait.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_micros(1)..=Duration::from_secs(3600);
-/// Room that a frame keeps for heads and small operations beside one longest key and value.
+/// A unit to reckon room for heads, keys and results with.
 const HEADS_BYTES: u32 = 1 << 16;
 const NAME_BYTES_MAX: usize = 64;
 
@@ -110,8 +111,8 @@ fn check_limits(limits: &Limits) -> Checked {
     within("cluster.limits.ops_max", limits.ops_max, &OPS)?;
 
     // The bounds above keep this sum below the ceiling, so there is always a frame to ask for.
-    let room = u32::from(limits.key_bytes_max) + limits.value_bytes_max + HEADS_BYTES;
-    if limits.frame_bytes_max >= room {
+    let room = limits.frame_bytes_min();
+    if u64::from(limits.frame_bytes_max) >= room {
         return Ok(());
     }
     fail(
@@ -119,11 +120,12 @@ fn check_limits(limits: &Limits) -> Checked {
             "cluster.limits.frame_bytes_max",
             "cluster.limits.value_bytes_max",
             "cluster.limits.key_bytes_max",
+            "cluster.limits.ops_max",
         ],
         format!(
-            "frame_bytes_max = {} has no room for a key of {} bytes, a value of {} and \
-             {HEADS_BYTES} of heads; raise it to {room} or lower value_bytes_max",
-            limits.frame_bytes_max, limits.key_bytes_max, limits.value_bytes_max
+            "frame_bytes_max = {} has no room for a compare-and-set with a key of {} bytes and two \
+             values of {}, and for {} results; raise it to {room} or lower value_bytes_max",
+            limits.frame_bytes_max, limits.key_bytes_max, limits.value_bytes_max, limits.ops_max
         ),
     )
 }

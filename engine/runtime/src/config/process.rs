@@ -88,9 +88,10 @@ named!(IdleStrategy { Spin = "spin", Yield = "yield", Backoff = "backoff", Park 
 /// Which cores shards and coordinators run on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
-    /// Cores of the shards that this process serves.
+    /// Cores of the shards of the cluster, by shard id, whether this process serves them or not; a
+    /// shorter list starts over. Only those that it serves are pinned there.
     pub shards: CoreList,
-    /// Cores of the coordinator workers.
+    /// Cores of the coordinator workers of this process; a shorter list starts over.
     pub coordinators: CoreList,
 }
 

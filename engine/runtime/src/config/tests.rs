@@ -267,8 +267,9 @@ fn contradictions_are_blamed_on_a_line_of_the_file() {
     );
     assert_eq!(
         refused("[cluster.limits]\nvalue_bytes_max = 1048576\n"),
-        "cluster.toml:4: frame_bytes_max = 1048576 has no room for a key of 1024 bytes, a value \
-         of 1048576 and 65536 of heads; raise it to 1115136 or lower value_bytes_max"
+        "cluster.toml:4: frame_bytes_max = 1048576 has no room for a compare-and-set with a key of \
+         1024 bytes and two values of 1048576, and for 1024 results; raise it to 2108416 or lower \
+         value_bytes_max"
     );
     assert_eq!(
         refused("[cluster.limits]\nbatch_max = 32\n"),

@@ -5,8 +5,8 @@ use crate::support::{self, PATIENCE, Watcher};
 use punctual_link::Endpoint;
 use punctual_runtime::config::Address;
 use punctual_runtime::{
-    Client, ClientError, Counter, Engine, LinkEvent, Outcome, Pending, ShardId, SubmitError,
-    TransactionResult, UnknownReason,
+    Client, ClientError, Config, Counter, Engine, LinkEvent, Outcome, Pending, ShardId,
+    SubmitError, TransactionResult, UnknownReason,
 };
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -87,7 +87,10 @@ fn committed_sums(pending: &[Pending]) -> Vec<i64> {
             Ok(result) => {
                 assert_eq!(result.outcome, Outcome::Unknown(UnknownReason::Deadline));
             }
-            Err(error) => assert!(matches!(error, ClientError::NotSent(_)), "{error}"),
+            Err(error) => {
+                let known = matches!(error, ClientError::NotSent(_) | ClientError::LineFull(_));
+                assert!(known, "{error}");
+            }
         }
     }
     sums
@@ -140,20 +143,24 @@ fn shards_that_stop_under_load_leave_no_transaction_without_an_end() {
     engine.stop().expect("the workers stop");
 }
 
+/// Shard 0 is served, and for shard 1 the kernel accepts and nobody ever says a word.
+fn half_silent(config: &Config) -> (TcpListener, Engine, Engine, Client) {
+    let (silent, address) = listener();
+    let mut alive = support::at(config, vec![Address::Tcp("127.0.0.1:0".to_owned()), address]);
+    alive.process.serve = Some(vec![0]);
+    let served = Engine::serve(alive.clone()).start_shards().expect("shard 0 is served");
+    alive.cluster.addresses[0] = support::addresses_of(&served).remove(0);
+    let (engine, client) = Engine::connect(alive).start().expect("workers start");
+    (silent, served, engine, client)
+}
+
 #[test]
 fn a_shard_that_never_answers_costs_the_others_nothing() {
     const EACH: usize = 100;
     let mut config = support::config(2);
     config.process.connect_timeout = Duration::from_millis(200);
     config.process.deadline = Duration::from_secs(3);
-    // The kernel accepts for this listener, and nobody ever says a word.
-    let (silent, address) = listener();
-    let mut alive = support::at(&config, vec![Address::Tcp("127.0.0.1:0".to_owned()), address]);
-    alive.process.serve = Some(vec![0]);
-    let served = Engine::serve(alive.clone()).start_shards().expect("shard 0 is served");
-    alive.cluster.addresses[0] = support::addresses_of(&served).remove(0);
-    let (engine, client) = Engine::connect(alive).start().expect("workers start");
-
+    let (silent, served, engine, client) = half_silent(&config);
     let keys = [support::key_on(0, 2), support::key_on(1, 2)];
     let pending: Vec<_> = (0..2 * EACH)
         .map(|at| support::submit_add(&client, keys[at % 2]).expect("it is taken"))
@@ -168,6 +175,27 @@ fn a_shard_that_never_answers_costs_the_others_nothing() {
         }
     }
     assert_eq!(support::get(&client, keys[0]), i64::try_from(EACH).ok());
+    engine.stop().expect("the workers stop");
+    served.stop().expect("the shard stops");
+    drop(silent);
+}
+
+#[test]
+fn a_full_line_for_a_shard_out_of_reach_refuses_the_next_and_holds_up_nobody() {
+    const LINE: u32 = 4;
+    let mut config = support::config(2);
+    config.process.in_flight = LINE;
+    config.process.deadline = Duration::from_secs(3);
+    let (silent, served, engine, client) = half_silent(&config);
+    let keys = [support::key_on(0, 2), support::key_on(1, 2)];
+    let pending: Vec<_> = (0..4 * LINE)
+        .map(|_| support::submit_add(&client, keys[1]).expect("it is taken"))
+        .collect();
+    assert_eq!(support::add(&client, keys[0], 1), 1, "the other shard is not held up");
+    let blocked = SubmitError::LinkBlocked(ShardId(1));
+    let ends: Vec<_> = pending.iter().map(support::end_of).collect();
+    assert_eq!(ends[0], Err(ClientError::NotSent(blocked)), "it waited to its deadline");
+    assert!(ends.contains(&Err(ClientError::LineFull(blocked))), "{ends:?}");
     engine.stop().expect("the workers stop");
     served.stop().expect("the shard stops");
     drop(silent);

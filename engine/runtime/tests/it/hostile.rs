@@ -209,3 +209,27 @@ fn a_visitor_that_says_nothing_is_shown_out() {
     served.stop().expect("the shard stops");
     assert_eq!(counters.sum("shard0", Counter::HandshakesRefused), 1);
 }
+
+#[test]
+fn a_crowd_of_strangers_costs_the_oldest_of_them_its_place_and_nobody_else() {
+    const STRANGERS_MAX: usize = 64;
+    let config = support::config(1);
+    let served = support::serve(&config);
+    let endpoint = served.info().endpoints[0].1.clone();
+    let (engine, client) = support::connect(&config, &served);
+    assert_eq!(support::add(&client, COUNTED, 1), 1);
+    let mut oldest = Peer::connect(&endpoint);
+    let mut others: Vec<_> = (0..STRANGERS_MAX).map(|_| Peer::connect(&endpoint)).collect();
+    assert_eq!(oldest.goodbye(), Some(CloseReason::HandshakeTimeout));
+    assert!(oldest.is_closed(), "the link stays open");
+
+    for peer in &mut others[..2] {
+        peer.say_hello(&raw::hello(0, 7, config.cluster.hash()));
+        let welcome = peer.next_frame(Handshake::read_welcome).expect("the link is open");
+        welcome.expect("those within the bound have their place");
+    }
+    assert_eq!(support::add(&client, COUNTED, 1), 2);
+    drop(others);
+    engine.stop().expect("the workers stop");
+    served.stop().expect("the shard stops");
+}

@@ -100,7 +100,7 @@ impl Peer {
             magic: MAGIC.into(),
             version: VERSION.into(),
             shard: hello.shard,
-            reserved: 0_u32.into(),
+            epoch: 0_u32.into(),
             session: session.into(),
             features: 0_u64.into(),
         };

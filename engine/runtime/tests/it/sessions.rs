@@ -117,3 +117,16 @@ fn a_full_session_table_refuses_newcomers_but_not_its_members() {
     drop(member);
     served.stop().expect("the shard stops");
 }
+
+#[test]
+fn a_coordinator_that_says_goodbye_leaves_its_place_to_the_next_at_once() {
+    let mut config = support::config(1);
+    config.process.sessions_max = 1;
+    let served = support::serve(&config);
+    for sum in 1..=3 {
+        let (engine, client) = support::connect(&config, &served);
+        assert_eq!(support::add(&client, 11, 1), sum);
+        engine.stop().expect("the worker stops");
+    }
+    served.stop().expect("the shard stops");
+}

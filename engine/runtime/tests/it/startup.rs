@@ -1,9 +1,13 @@
-//! What keeps an engine from starting is said in one line, with what to do about it.
+//! What keeps an engine from starting is said in one line, with what to do about it. What ends it
+//! later is noticed.
 
 use crate::support;
 use punctual_runtime::config::{Address, CoreList};
-use punctual_runtime::{Config, Engine, EngineError, Transport, host};
+use punctual_runtime::{
+    Config, Engine, EngineError, ProcedureContext, Procedures, Transport, Verdict, host,
+};
 use std::net::TcpListener;
+use std::time::Duration;
 
 /// The message of an error that the user can mend.
 fn usage(error: &EngineError) -> String {
@@ -73,4 +77,40 @@ fn a_bad_value_is_named_with_its_bounds() {
 fn serving_without_addresses_says_where_to_put_them() {
     let message = refused_served(support::config(1));
     assert!(message.contains("set cluster.shards"), "{message}");
+}
+
+fn fatal(_context: &mut ProcedureContext<'_>, _args: &[u8]) -> Verdict {
+    panic!("no way out of this procedure")
+}
+
+#[test]
+fn an_engine_whose_core_dies_is_not_alive_and_says_so_when_it_stops() {
+    let mut procedures = Procedures::new();
+    procedures.register(1, "fatal", fatal).expect("the id is free");
+    let mut config = support::config(1);
+    // What is in flight to the dead shard holds up the stop for so long.
+    config.process.request_timeout = Duration::from_millis(10);
+    config.process.deadline = Duration::from_millis(100);
+    let engine = Engine::embedded(config, Transport::Ring).procedures(procedures);
+    let (engine, client) = engine.start().expect("a start");
+    assert!(engine.is_alive());
+    support::until("the death is noticed", || {
+        let mut transaction = client.transaction();
+        transaction.call(1, "any key", b"");
+        // Some may miss their deadline or find the queue full; the first that runs is fatal.
+        let _ = client.submit(&mut transaction);
+        !engine.is_alive()
+    });
+    let error = engine.stop().expect_err("a core died");
+    assert!(error.to_string().contains("no way out"), "{error}");
+    assert!(!error.is_usage(), "{error}");
+}
+
+#[test]
+fn an_engine_that_is_dropped_closes_its_doors() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("0.sock");
+    let config = support::at(&support::config(1), vec![Address::Unix(path.clone())]);
+    drop(Engine::serve(config).start_shards().expect("the path is free"));
+    support::until("the socket file is gone", || !path.exists());
 }

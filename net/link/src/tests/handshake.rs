@@ -43,7 +43,7 @@ fn shake(
         if visitor.is_none() {
             visitor = ServerHandshake::step(far, LIMITS, server, SHARD).transpose();
             if let Some(Ok(visitor)) = &visitor {
-                ServerHandshake::accept(far, server, SHARD, visitor.features);
+                ServerHandshake::accept(far, server, SHARD, 5, visitor.features);
                 flush_all(far);
             }
         }
@@ -89,6 +89,7 @@ fn a_member_of_the_cluster_is_welcomed() {
         let (welcome, visitor) = shake(near.as_mut(), far.as_mut(), client, &SERVER);
         let (welcome, visitor) = (welcome.expect("a welcome"), visitor.expect("a visitor"));
         assert_eq!((welcome.shard.get(), welcome.session.get()), (SHARD, SERVER.session));
+        assert_eq!(welcome.epoch.get(), 5);
         assert_eq!((visitor.role, visitor.session), (Role::Pinger, CLIENT.session));
         assert_eq!(visitor.slots, 64);
         // Nothing of the handshake is left in the way of what follows.
@@ -194,7 +195,7 @@ fn a_welcome_of_another_version_or_shard_is_not_accepted() {
                 magic: MAGIC.into(),
                 version: version.into(),
                 shard: shard.into(),
-                reserved: 0.into(),
+                epoch: 0.into(),
                 session: SERVER.session.into(),
                 features: 0.into(),
             };
@@ -248,6 +249,25 @@ fn a_frame_of_another_kind_is_no_handshake() {
             let HandshakeError::Link(LinkError::Wire(error)) = error else { panic!("{error}") };
             assert_eq!(error, unexpected, "{kind:?}");
         }
+    }
+}
+
+#[test]
+fn a_longer_hello_of_another_version_is_told_that_the_version_is_the_reason() {
+    for kind in Kind::ALL {
+        let (mut near, mut far) = pair(kind, 256);
+        let newer = Hello { version: (VERSION + 1).into(), ..hello() };
+        let greeting = written(false, |out| Handshake::write_hello(out, &newer));
+        near.outgoing().message(FrameKind::Hello, 60, |bytes| {
+            bytes.extend_from_slice(&greeting[punctual_wire::FRAME_HEADER_BYTES..]);
+            bytes.resize(bytes.len() + 16, 0);
+        });
+        flush_all(near.as_mut());
+        let error = refusal(far.as_mut());
+        assert!(matches!(error, HandshakeError::Rejected(CloseReason::Version)), "{error}");
+        drop(far);
+        let error = disappointment(near.as_mut());
+        assert!(matches!(error, HandshakeError::Refused(CloseReason::Version)), "{error}");
     }
 }
 
@@ -331,7 +351,7 @@ fn a_byte_that_was_corrupted_on_the_way_is_noticed_under_a_checksum() {
     until("the visitor is let in", || {
         let step = ServerHandshake::step(link.as_mut(), LIMITS, &server, SHARD);
         let Some(visitor) = step.expect("a valid hello") else { return false };
-        ServerHandshake::accept(link.as_mut(), &server, SHARD, visitor.features);
+        ServerHandshake::accept(link.as_mut(), &server, SHARD, 5, visitor.features);
         true
     });
     flush_all(link.as_mut());

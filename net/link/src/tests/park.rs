@@ -54,8 +54,8 @@ fn a_parked_core_is_woken_by_every_flush_and_by_the_end() {
 }
 
 #[test]
-fn a_parked_writer_is_woken_when_its_socket_has_room_again() {
-    for kind in [Kind::Tcp, Kind::Unix] {
+fn a_parked_writer_is_woken_when_its_link_has_room_again() {
+    for kind in Kind::ALL {
         let (mut near, mut far) = pair(kind, 256);
         until("the writer is blocked", || {
             while near.has_room() {

@@ -41,6 +41,21 @@ fn every_sealed_frame_is_counted_once_whoever_sealed_it() {
 }
 
 #[test]
+fn an_empty_buffer_is_kept_unless_it_grew_very_large() {
+    for (messages, keeps) in [(1, true), (1_000, false)] {
+        let mut out = BatchWriter::new(LIMITS, 8, false);
+        for _ in 0..messages {
+            put(&mut out, FrameKind::Reply, 10_000);
+        }
+        out.seal();
+        out.clear_sealed();
+        let mut buffer = Vec::new();
+        out.swap_sealed(&mut buffer);
+        assert_eq!(buffer.capacity() > 0, keeps, "after {messages} messages");
+    }
+}
+
+#[test]
 fn messages_share_a_frame_up_to_its_longest_length_and_not_a_byte_more() {
     let half = (LIMITS.frame_bytes_max as usize - FRAME_HEADER_BYTES) / 2;
     let mut out = BatchWriter::new(LIMITS, 8, true);

@@ -27,7 +27,7 @@ fn welcome() -> Welcome {
         magic: MAGIC.into(),
         version: VERSION.into(),
         shard: 3.into(),
-        reserved: 0.into(),
+        epoch: 7.into(),
         session: 99.into(),
         features: 0.into(),
     }
@@ -50,13 +50,12 @@ fn frame(kind: FrameKind, body: &[u8]) -> Frame<'_> {
 proptest! {
     #[test]
     fn a_hello_and_a_welcome_come_back_as_they_were_said(
-        (version, shard, slots) in any::<(u16, u16, u32)>(),
+        (epoch, shard, slots) in any::<(u32, u16, u32)>(),
         (session, cluster, features) in any::<(u64, u64, u64)>(),
         pings in any::<bool>(),
     ) {
         let role = if pings { Role::Pinger } else { Role::Coordinator };
         let hello = Hello {
-            version: version.into(),
             role: role as u8,
             shard: shard.into(),
             session: session.into(),
@@ -70,8 +69,8 @@ proptest! {
         prop_assert_eq!((read.as_bytes(), read_role), (hello.as_bytes(), role));
 
         let welcome = Welcome {
-            version: version.into(),
             shard: shard.into(),
+            epoch: epoch.into(),
             session: session.into(),
             features: features.into(),
             ..welcome()
@@ -118,8 +117,23 @@ fn a_welcome_of_a_stranger_is_refused() {
 }
 
 #[test]
+fn another_version_is_recognised_whatever_the_length_of_its_greeting() {
+    let hello = Hello { version: (VERSION + 1).into(), role: 99, ..hello() };
+    let welcome = Welcome { version: (VERSION + 1).into(), ..welcome() };
+    let other = Some(WireError::Version(VERSION + 1));
+    for len in [10, 11, 30, 100] {
+        let mut body = hello.as_bytes().to_vec();
+        body.resize(len, 0);
+        assert_eq!(Handshake::read_hello(&frame(FrameKind::Hello, &body)).err(), other);
+        let mut body = welcome.as_bytes().to_vec();
+        body.resize(len, 0);
+        assert_eq!(Handshake::read_welcome(&frame(FrameKind::Welcome, &body)).err(), other);
+    }
+}
+
+#[test]
 fn a_goodbye_without_a_known_reason_is_refused() {
-    for code in [0, 12, u8::MAX] {
+    for code in [0, 11, u8::MAX] {
         let error = Handshake::read_goodbye(&frame(FrameKind::Goodbye, &[code, 0, 0, 0])).err();
         let value = u64::from(code);
         assert_eq!(error, Some(WireError::UnknownValue { what: "close reason", value }));

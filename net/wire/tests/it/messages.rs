@@ -94,6 +94,18 @@ fn the_largest_operation_fits_a_frame_of_the_default_limits() {
 }
 
 #[test]
+fn a_key_of_eight_bytes_has_one_form_on_the_wire_however_it_was_made() {
+    let word = Key::new(b"8 bytes!");
+    let long = Key::Bytes(b"8 bytes!");
+    assert_eq!(long.canonical(), word);
+    assert_eq!(Key::Bytes(b"9 bytes!!").canonical(), Key::new(b"9 bytes!!"));
+    let (mut written, mut expected) = (Vec::new(), Vec::new());
+    Op::Add { key: long, delta: 1 }.write(&mut written);
+    Op::Add { key: word, delta: 1 }.write(&mut expected);
+    assert_eq!(written, expected);
+}
+
+#[test]
 fn codes_name_one_kind_and_one_reason_each() {
     let kinds: Vec<_> = (0..=u8::MAX).filter_map(FrameKind::from_code).collect();
     assert_eq!(kinds.iter().map(|kind| *kind as u8).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);

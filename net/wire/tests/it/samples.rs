@@ -20,14 +20,13 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 /// Every status that a reply can have.
-const REPLY_STATUSES: [ReplyStatus; 7] = [
+const REPLY_STATUSES: [ReplyStatus; 6] = [
     ReplyStatus::Committed,
     ReplyStatus::Aborted,
     ReplyStatus::Busy,
     ReplyStatus::Refused(RefusedReason::StoreFull),
     ReplyStatus::Refused(RefusedReason::WrongShard),
     ReplyStatus::Refused(RefusedReason::UnknownProcedure),
-    ReplyStatus::Refused(RefusedReason::StaleSequence),
 ];
 
 const RESULT_STATUSES: [ResultStatus; 5] = [

@@ -1,16 +1,14 @@
 //! `punctual bench micro`.
 
-use super::{Common, TransportArg, build, grouped, row, write_json};
+use super::{Common, TransportArg, build, grouped, row};
 use crate::commands::UsageError;
 use crate::{eprintln_line, interrupt};
-use anyhow::Context;
 use clap::Args;
 use punctual_load::micro::MicroConfig;
 use punctual_load::summary::fmt_ns_or_dash;
 use punctual_load::{Plan, Progress, Report, Stage, Target, bench};
 use punctual_runtime::config::{Backend, Config, CoreList};
 use punctual_runtime::{EngineInfo, IdleStrategy};
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,8 +22,8 @@ use std::time::Duration;
   punctual bench micro --rate 200000 --hdr out           open loop, with histogram files
   punctual bench micro --config cluster.toml             drive shards served elsewhere
 
-The keys are loaded first and set to zero. Exit code 1 means that the sums differed, or that outcomes
-stayed unknown.")]
+The keys are loaded first and set to zero. Exit code 1 means that the sums differed, or that
+outcomes stayed unknown.")]
 pub(crate) struct MicroArgs {
     #[command(flatten)]
     common: Common,
@@ -139,31 +137,16 @@ fn batch(text: &str) -> Result<u16, String> {
 /// Runs the command.
 pub(crate) fn run(args: &MicroArgs) -> anyhow::Result<ExitCode> {
     let plan = plan(args)?;
+    let output = args.common.output()?;
     let interrupted = interrupt::install()?;
     let report = bench::run(&plan, &interrupted, &mut show)?;
-    std::io::stdout().write_all(summary(&report).as_bytes()).context("standard output")?;
-    if let Some(path) = &args.common.json {
-        write_json(path, &report)?;
-    }
+    output.write(&summary(&report), &report)?;
     let good = report.self_check == "ok" && report.unknown == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
     let (config, target) = config(args)?;
-    if args.value_size < 8 || args.value_size > config.cluster.limits.value_bytes_max as usize {
-        let max = config.cluster.limits.value_bytes_max;
-        let text = format!("--value-size {} is outside 8..={max}", args.value_size);
-        return Err(UsageError(text).into());
-    }
-    if u64::from(args.ops) > args.keys {
-        let text = format!("--ops {} distinct keys need as many --keys", args.ops);
-        return Err(UsageError(text).into());
-    }
-    if args.ops > config.cluster.limits.ops_max {
-        let max = config.cluster.limits.ops_max;
-        return Err(UsageError(format!("--ops {} is above the limit of {max}", args.ops)).into());
-    }
     let micro = MicroConfig {
         ops: args.ops,
         reads: args.reads,
@@ -175,6 +158,7 @@ fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
         burst: u32::from(config.process.batch).max(16),
         in_flight: config.process.in_flight,
     };
+    micro.check(config.cluster.shards, &config.cluster.limits).map_err(UsageError)?;
     Ok(Plan {
         config,
         target,
@@ -276,13 +260,13 @@ fn summary(report: &Report) -> String {
     text += &row(
         "committed",
         &format!(
-            "{} in {:.2} s; {} aborted, {} refused, {} unknown, {} retries",
+            "{} in {:.2} s; {} aborted, {} refused, {} retries; {} unknown in the whole run",
             report.committed,
             report.duration_s,
             report.aborted,
             report.refused,
-            report.unknown,
             report.retries,
+            report.unknown,
         ),
     );
     text += &row("frames", &format!("{} sent, {per_frame:.1} messages each", report.frames_sent));

@@ -1,14 +1,12 @@
 //! `punctual bench pingpong`.
 
-use super::{Common, TransportArg, build, grouped, row, write_json};
+use super::{Common, TransportArg, build, grouped, row};
 use crate::commands::UsageError;
 use crate::interrupt;
-use anyhow::Context;
 use clap::Args;
 use punctual_load::pingpong::{PingPong, run as play};
 use punctual_runtime::Engine;
 use punctual_runtime::config::Config;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,6 +59,7 @@ pub(crate) fn run(args: &PingPongArgs) -> anyhow::Result<ExitCode> {
         duration: args.common.duration,
         build: build(),
     };
+    let output = args.common.output()?;
     let report = play(&plan, &interrupt::install()?)?;
     let mut text = format!("pingpong over {}: {} bytes\n", report.transport, report.payload_bytes);
     text += &row("round trips", &format!("{}/s", grouped(report.throughput_tps)));
@@ -69,9 +68,6 @@ pub(crate) fn run(args: &PingPongArgs) -> anyhow::Result<ExitCode> {
     for warning in &report.warnings {
         text += &row("warning", warning);
     }
-    std::io::stdout().write_all(text.as_bytes()).context("standard output")?;
-    if let Some(path) = &args.common.json {
-        write_json(path, &report)?;
-    }
+    output.write(&text, &report)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,10 @@
 //! `punctual bench roofline`.
 
-use super::{Common, build, grouped, row, write_json};
+use super::{Common, build, grouped, row};
 use crate::interrupt;
 use anyhow::Context;
 use clap::Args;
 use punctual_load::roofline::{Roofline, run as measure};
-use std::io::Write;
 use std::process::ExitCode;
 
 /// The ceiling of this machine: the same requests as micro, applied to a plain array without an
@@ -65,6 +64,7 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<ExitCode> {
         duration: args.common.duration,
         build: build(),
     };
+    let output = args.common.output()?;
     let report = measure(&plan, &interrupt::install()?).context("the loopback socket failed")?;
     let mut text = format!(
         "roofline over tcp: {} ops on {} keys, {} frames of {} in flight\n",
@@ -75,10 +75,7 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<ExitCode> {
     for warning in &report.warnings {
         text += &row("warning", warning);
     }
-    std::io::stdout().write_all(text.as_bytes()).context("standard output")?;
-    if let Some(path) = &args.common.json {
-        write_json(path, &report)?;
-    }
+    output.write(&text, &report)?;
     let good = report.self_check == "ok";
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -11,6 +11,11 @@ const LIMITS: Limits = Limits {
     ops_max: 3,
 };
 
+/// A coordinator of a cluster with these limits.
+fn tight() -> Harness {
+    Harness::with(CoordinatorConfig { limits: LIMITS, ..config(4) })
+}
+
 /// Puts something into a transaction.
 type Build = fn(&mut Transaction) -> &mut Transaction;
 
@@ -47,7 +52,7 @@ fn every_mistake_is_reported_and_nothing_is_sent() {
         ),
     ];
     for (build, error) in cases {
-        let mut harness = Harness::new(4);
+        let mut harness = tight();
         let mut transaction = Transaction::new(SHARDS, LIMITS);
         build(&mut transaction);
         // It stays wrong, however often it is tried.
@@ -66,9 +71,39 @@ fn every_mistake_is_reported_and_nothing_is_sent() {
 fn the_first_mistake_is_the_one_that_is_reported() {
     let mut transaction = Transaction::new(SHARDS, LIMITS);
     transaction.put(1_u64, &[0; 200]).get(&[0_u8; 20][..]).get(1_u64);
-    let outcome = Harness::new(4).try_submit(0, &mut transaction, 1);
+    let outcome = tight().try_submit(0, &mut transaction, 1);
     let error = over("a value's length in bytes", 200, 150);
     assert_eq!(outcome, Err(SubmitError::Invalid(error)));
+}
+
+#[test]
+fn a_transaction_of_another_cluster_is_refused_and_left_as_it_was() {
+    for (shards, limits) in [(SHARDS + 5, Limits::DEFAULT), (SHARDS, LIMITS)] {
+        let mut harness = Harness::new(4);
+        let mut transaction = Transaction::new(shards, limits);
+        for key in 0..100_u64 {
+            // Some key belongs to a shard that the coordinator does not have.
+            transaction.clear();
+            transaction.add(key, 1);
+            let outcome = harness.try_submit(0, &mut transaction, 1);
+            assert_eq!(outcome, Err(SubmitError::Invalid(TransactionError::OtherCluster)));
+            assert_eq!(transaction.op_count(), 1);
+        }
+        assert_eq!(harness.coordinator.in_flight(), 0);
+    }
+}
+
+#[test]
+fn an_eight_byte_key_made_by_hand_goes_out_as_the_word_that_it_is() {
+    let mut harness = Harness::new(1);
+    let mut transaction = transaction();
+    let bytes = key_of(1).to_le_bytes();
+    transaction.op(Op::Get { key: Key::Bytes(&bytes) });
+    harness.try_submit(0, &mut transaction, 1).expect("nothing is wrong with it");
+    let sent = harness.sent(1).remove(0);
+    let mut body = Vec::new();
+    Op::Get { key: Key::Word(key_of(1)) }.write(&mut body);
+    assert!(sent.frame.ends_with(&body), "{sent:?}");
 }
 
 #[test]
@@ -82,7 +117,7 @@ fn clearing_forgets_operations_shard_call_and_mistakes() {
     fresh.submit(0, 0, 1);
     let expected = fresh.sent(0);
     for spoil in spoil {
-        let mut harness = Harness::new(4);
+        let mut harness = tight();
         let mut transaction = Transaction::new(SHARDS, LIMITS);
         spoil(&mut transaction);
         transaction.clear();

@@ -58,6 +58,22 @@ fn a_shard_that_lost_its_memory_leaves_its_transactions_unknown_and_no_others() 
 }
 
 #[test]
+fn a_shard_that_forgot_the_session_leaves_its_transactions_unknown_and_runs_none_twice() {
+    let (mut harness, sequences) = three_in_flight();
+    harness.sent(0);
+    harness.link_up_to(5, 0, 70, 2);
+    let restarted = Outcome::Unknown(UnknownReason::ShardRestarted);
+    assert_eq!(harness.ended(), [(1, restarted), (3, restarted)]);
+    assert!(harness.sent(0).is_empty(), "nothing is sent again that may have run");
+    harness.submit(6, 0, 4);
+    let sent = harness.sent(0);
+    harness.link_up_to(7, 0, 70, 2);
+    assert_eq!((harness.sent(0), harness.ended()), (sent, vec![]));
+    harness.commit(8, 1, sequences[1]);
+    assert_eq!(harness.ended(), [(2, Outcome::Committed { at: Nanos(8) })]);
+}
+
+#[test]
 fn a_restart_without_transactions_in_flight_is_noticed_too() {
     let mut harness = Harness::new(4);
     harness.link_up(0, 0, 70);

@@ -92,6 +92,7 @@ impl Simulation {
     fn new(seed: u64) -> Self {
         let config = CoordinatorConfig {
             shards: SHARDS,
+            limits: Limits::DEFAULT,
             in_flight_max: IN_FLIGHT_MAX,
             request_timeout: Duration::from_nanos(200),
             deadline: Duration::from_nanos(2_000),
@@ -152,11 +153,13 @@ impl Simulation {
                 Some(until) if until <= self.now => {
                     let opened = shard.open_session(Nanos(self.now), SESSION, IN_FLIGHT_MAX);
                     assert_eq!(opened, Ok(*session), "its place is kept");
+                    let epoch = shard.session_epoch(*session);
                     self.down_until[at] = None;
                     self.links.up[at] = true;
                     let Self { coordinator, links, ended, .. } = self;
                     let memory = SessionId(u64::from(id));
-                    coordinator.on_link_up(Nanos(self.now), ShardId(id), memory, links, |done| {
+                    let now = Nanos(self.now);
+                    coordinator.on_link_up(now, ShardId(id), memory, epoch, links, |done| {
                         note(ended, done);
                     });
                 }

@@ -128,6 +128,29 @@ fn a_frame_with_more_or_fewer_pieces_than_it_announces_is_an_error() {
 }
 
 #[test]
+fn pieces_that_find_too_many_replies_waiting_are_busy_and_run_when_they_come_again() {
+    let mut harness = Harness::plain();
+    let (key, value) = (Key::from("long"), vec![7_u8; 200_000]);
+    harness.run(1, &[piece(seq(0, 1), &[Op::Put { key, value: &value }])]);
+    let requests: Vec<_> =
+        (0..40).map(|slot| piece(seq(slot, 2), &[Op::Get { key }, add(1, 1)])).collect();
+    let answers = harness.run(2, &requests);
+    assert_eq!(answers.len(), 40);
+    // Replies of 4 MiB are what may wait.
+    let (ran, busy) = answers.split_at(21);
+    assert!(ran.iter().all(|answer| answer.status == ReplyStatus::Committed));
+    for answer in busy {
+        let Answer { status, commit, results, .. } = answer;
+        assert_eq!((*status, *commit, results.len()), (ReplyStatus::Busy, 0, 0));
+    }
+    assert_eq!((harness.number(1), harness.shard.stats().busy), (Some(21), 19));
+    let answers = harness.run(3, &requests[21..]);
+    assert!(answers.iter().all(|answer| answer.status == ReplyStatus::Committed));
+    let stats = harness.shard.stats();
+    assert_eq!((harness.number(1), stats.busy, stats.repeated), (Some(40), 19, 0));
+}
+
+#[test]
 fn a_key_of_another_shard_refuses_the_whole_piece() {
     let word_of = |shard| (0..).find(|word| shard_of(Key::Word(*word), 2) == shard);
     let own = word_of(1).expect("shard 1 has keys");

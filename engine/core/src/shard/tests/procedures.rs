@@ -92,6 +92,7 @@ fn a_procedure_gets_its_arguments_and_its_writes_and_results_arrive() {
     assert_eq!((answer.status, answer.commit), (ReplyStatus::Committed, 2));
     assert_eq!(answer.results, balances(70, 35));
     assert_eq!((harness.number(10), harness.number(20)), (Some(70), Some(35)));
+    assert_eq!(harness.shard.stats().ops, 2, "what a call reports is no operation");
 }
 
 #[test]
@@ -126,6 +127,27 @@ fn a_procedure_cannot_write_beyond_the_limits_and_an_abort_after_trying_works() 
     assert_eq!(answer.status, ReplyStatus::Aborted);
     assert_eq!(answer.results, [(ResultStatus::Ok, Some(vec![1]))]);
     assert!(harness.shard.store().is_empty());
+}
+
+#[test]
+fn an_eight_byte_key_made_by_hand_is_the_same_key_as_the_word() {
+    let by_hand = |context: &mut ProcedureContext<'_>, _: &[u8]| {
+        let (key, word) = (Key::Bytes(b"8 bytes!"), Key::new(b"8 bytes!"));
+        assert!(context.put(key, &5_i64.to_le_bytes()));
+        assert_eq!((context.number(key), context.add(key, 1)), (Some(5), Some(6)));
+        assert_eq!(context.number(word), Some(6));
+        assert!(context.delete(key));
+        assert_eq!(context.get(word), None);
+        assert_eq!(context.append(key, b"tail"), Some(4));
+        assert_eq!(context.get(key), context.get(word));
+        Verdict::Commit
+    };
+    let mut procedures = Procedures::new();
+    procedures.register(1, "by hand", by_hand).expect("a free id");
+    let mut harness = Harness::new(config(Limits::DEFAULT), procedures);
+    let answer = harness.run_one(1, &call(seq(0, 1), 1, b""));
+    assert_eq!(answer.status, ReplyStatus::Committed);
+    assert_eq!(harness.value(b"8 bytes!"), Some(b"tail".to_vec()));
 }
 
 #[test]

@@ -77,6 +77,28 @@ fn a_session_that_came_back_is_not_forgotten() {
 }
 
 #[test]
+fn a_session_that_was_forgotten_has_another_epoch_until_it_is_forgotten_again() {
+    let mut shard = small_shard();
+    let first = open(&mut shard, 0, 1).expect("room for two");
+    let second = open(&mut shard, 0, 2).expect("room for two");
+    let epoch = shard.session_epoch(first);
+    assert_ne!(epoch, shard.session_epoch(second));
+    shard.close_session(Nanos(10), first);
+    assert_eq!(open(&mut shard, 20, 1), Ok(first));
+    assert_eq!(shard.session_epoch(first), epoch);
+    // Another session takes its place, and gives it back.
+    shard.close_session(Nanos(30), first);
+    assert_eq!(open(&mut shard, 200, 3), Ok(first));
+    shard.close_session(Nanos(300), first);
+    assert_eq!(open(&mut shard, 500, 1), Ok(first));
+    let new = shard.session_epoch(first);
+    assert_ne!(new, epoch);
+    // Nobody may have heard the first welcome: the second one says the same.
+    assert_eq!(open(&mut shard, 501, 1), Ok(first));
+    assert_eq!(shard.session_epoch(first), new);
+}
+
+#[test]
 fn a_session_in_the_place_of_another_starts_without_outcomes() {
     let mut harness = small_harness();
     let request = piece(seq(0, 1), &[add(1, 1)]);
@@ -109,4 +131,14 @@ fn reopening_keeps_outcomes_and_adds_slots_but_takes_none_away() {
     reopen(&mut harness, 40, 1);
     assert_eq!(harness.run(50, &[low, high]), [first, second]);
     assert_eq!((harness.number(1), harness.number(2)), (Some(1), Some(1)));
+}
+
+#[test]
+fn a_session_that_was_ended_leaves_its_place_at_once() {
+    let mut shard = small_shard();
+    let first = open(&mut shard, 0, 1).expect("room for two");
+    open(&mut shard, 0, 2).expect("room for two");
+    assert_eq!(open(&mut shard, 0, 3), FULL);
+    shard.end_session(first);
+    assert_eq!(open(&mut shard, 0, 3), Ok(first));
 }
