@@ -23,6 +23,8 @@ use thiserror::Error;
 const EVENTS_MAX: usize = 4096;
 /// Readings of the traffic counters before the last one is taken as it is.
 const TRAFFIC_READS_MAX: usize = 100;
+/// A shorter part of a second is not shown by itself.
+const SECOND_MIN: Duration = Duration::from_millis(500);
 /// How often the bench looks whether it was interrupted.
 const LOOK: Duration = Duration::from_millis(50);
 /// The longest time that loading or verifying may take before the bench gives up.
@@ -457,8 +459,11 @@ impl Run<'_> {
             let series = if self.plan.micro.rate.is_some() { "intended" } else { "latency" };
             hdr.interval(series, elapsed.saturating_sub(len), len, &second.latency)?;
         }
-        let latency = LatencySummary::from_histogram(&second.latency);
-        (self.progress)(Progress::Second { stage, elapsed, rate_tps, latency });
+        // The rest of a second at the end of a stage is in the totals, but its rate says little.
+        if len >= SECOND_MIN {
+            let latency = LatencySummary::from_histogram(&second.latency);
+            (self.progress)(Progress::Second { stage, elapsed, rate_tps, latency });
+        }
         Ok(())
     }
 
