@@ -114,14 +114,6 @@ impl RingLink {
     }
 }
 
-/// Loads every cache line of a batch that another core has written. One after the other, as the
-/// frames are read, each would be waited for; here their ways from core to core overlap.
-fn draw_near(batch: &[u8]) {
-    const LINE_BYTES: usize = 64;
-    let loaded = batch.iter().step_by(LINE_BYTES).fold(0, |sum, byte| sum ^ byte);
-    std::hint::black_box(loaded);
-}
-
 /// Length of the sealed frame at the start of `bytes`.
 pub(crate) fn frame_bytes(bytes: &[u8]) -> usize {
     debug_assert!(bytes.len() >= FRAME_HEADER_BYTES, "a sealed frame has a header");
@@ -175,7 +167,6 @@ impl Link for RingLink {
         let closed = self.from_peer.closed.load(Ordering::Acquire);
         match self.from_peer.full.pop() {
             Some(buffer) => {
-                draw_near(&buffer);
                 self.received = buffer;
                 Ok(self.received.len())
             }
