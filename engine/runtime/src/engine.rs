@@ -236,6 +236,15 @@ impl Engine {
         !self.threads.iter().any(CoreThread::has_died)
     }
 
+    /// Asks the workers to stop.
+    fn tell_workers(&self) {
+        for (control, core) in &self.workers {
+            // A worker that has stopped already does not listen any more.
+            let _ = control.try_send(WorkerControl::Stop);
+            core.wake();
+        }
+    }
+
     /// Notes which threads keep to their cores.
     fn note_pins(&mut self) {
         let loose = self.threads.iter().filter(|thread| !thread.is_pinned());
@@ -265,11 +274,7 @@ impl Engine {
     /// # Errors
     /// When a thread died, or a worker did not stop in time.
     pub fn stop(mut self) -> Result<(), EngineError> {
-        for (control, core) in &self.workers {
-            // A worker that has stopped already does not listen any more.
-            let _ = control.try_send(WorkerControl::Stop);
-            core.wake();
-        }
+        self.tell_workers();
         let timeout = self.deadline + STOP_GRACE;
         let stopped = self.wait_workers(timeout);
         let died = self.finished.is_disconnected() && !stopped;
@@ -292,10 +297,7 @@ impl Engine {
 impl Drop for Engine {
     /// Nothing happens to those that have stopped already.
     fn drop(&mut self) {
-        for (control, core) in &self.workers {
-            let _ = control.try_send(WorkerControl::Stop);
-            core.wake();
-        }
+        self.tell_workers();
         for (control, core) in &self.shards {
             let _ = control.try_send(ShardControl::Stop);
             core.wake();

@@ -161,10 +161,8 @@ pub struct BatchWriter {
     limits: Limits,
     batch_max: u16,
     checksum: bool,
-    frames_total: u64,
-    messages_total: u64,
-    /// The totals when [`take_counts`](Self::take_counts) was last asked.
-    counted: (u64, u64),
+    /// Frames and messages sealed and not yet counted by [`take_counts`](Self::take_counts).
+    counts: (u64, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -179,16 +177,7 @@ impl BatchWriter {
     #[must_use]
     pub fn new(limits: Limits, batch_max: u16, checksum: bool) -> Self {
         let batch_max = batch_max.clamp(1, limits.batch_max);
-        Self {
-            buffer: Vec::new(),
-            open: None,
-            limits,
-            batch_max,
-            checksum,
-            frames_total: 0,
-            messages_total: 0,
-            counted: (0, 0),
-        }
+        Self { buffer: Vec::new(), open: None, limits, batch_max, checksum, counts: (0, 0) }
     }
 
     /// Switches the checksum on or off, as the handshake negotiated. Sealed frames keep theirs.
@@ -215,24 +204,10 @@ impl BatchWriter {
         self.buffer.is_empty()
     }
 
-    /// Frames sealed since the buffer was made.
-    #[must_use]
-    pub fn frames_total(&self) -> u64 {
-        self.frames_total
-    }
-
-    /// Messages of sealed frames since the buffer was made.
-    #[must_use]
-    pub fn messages_total(&self) -> u64 {
-        self.messages_total
-    }
-
     /// Frames and messages sealed since this was last asked, for counters that add up several
     /// buffers. Frames that a full batch sealed on the way are among them.
     pub fn take_counts(&mut self) -> (u64, u64) {
-        let totals = (self.frames_total, self.messages_total);
-        let before = std::mem::replace(&mut self.counted, totals);
-        (totals.0 - before.0, totals.1 - before.1)
+        std::mem::take(&mut self.counts)
     }
 
     /// Appends one message of `len_max` bytes or fewer; `write` appends the bytes themselves.
@@ -272,8 +247,8 @@ impl BatchWriter {
             header.checksum = U32::new(checksum_of(&header, body));
         }
         head.copy_from_slice(header.as_bytes());
-        self.frames_total += 1;
-        self.messages_total += u64::from(open.count);
+        self.counts.0 += 1;
+        self.counts.1 += u64::from(open.count);
     }
 
     /// The sealed frames; call [`seal`](Self::seal) first to have all.
@@ -307,13 +282,6 @@ impl BatchWriter {
         assert!(empty.is_empty(), "the other buffer must be empty");
         give_back_if_large(empty);
         std::mem::swap(&mut self.buffer, empty);
-    }
-
-    /// Drops everything, for a link that is gone.
-    pub fn reset(&mut self) {
-        self.buffer.clear();
-        self.open = None;
-        give_back_if_large(&mut self.buffer);
     }
 }
 

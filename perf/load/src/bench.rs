@@ -579,6 +579,11 @@ impl Measured {
             (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
         let mut warnings = info.warnings.clone();
         warnings.extend(lost);
+        let recorders = [&totals.latency, &totals.intended, &totals.lag];
+        let outside: u64 = recorders.iter().map(|r| r.below_range() + r.above_range()).sum();
+        if outside > 0 {
+            warnings.push(format!("{outside} latencies were negative or above a minute"));
+        }
         let kept_up = open.and_then(|(response, lag)| open_loop_valid(&lag, &response));
         if kept_up == Some(false) {
             warnings.push("invalid: the generator lagged behind its schedule".to_owned());

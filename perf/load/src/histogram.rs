@@ -26,8 +26,6 @@ pub struct Recorder {
     interval: Histogram<u64>,
     /// Everything of the intervals that were taken.
     taken: Histogram<u64>,
-    /// An empty histogram for the next interval, so that taking one need not allocate.
-    spare: Option<Histogram<u64>>,
     below_range: u64,
     above_range: u64,
 }
@@ -42,13 +40,7 @@ impl Recorder {
     /// A recorder with nothing in it.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            interval: new_histogram(),
-            taken: new_histogram(),
-            spare: Some(new_histogram()),
-            below_range: 0,
-            above_range: 0,
-        }
+        Self { interval: new_histogram(), taken: new_histogram(), below_range: 0, above_range: 0 }
     }
 
     /// Records one latency. What lies outside the bounds is recorded at the bound, and counted: a
@@ -65,18 +57,11 @@ impl Recorder {
 
     /// Takes what was recorded since the last call and starts the next interval.
     ///
-    /// This adds up some ten thousand counters, ten microseconds or so: call it once a second, not
-    /// once a transaction, and [`recycle`](Self::recycle) the histogram to spare an allocation.
+    /// This adds up some ten thousand counters and allocates the next histogram, some ten
+    /// microseconds: call it once a second, not once a transaction.
     pub fn take_interval(&mut self) -> Histogram<u64> {
         add(&mut self.taken, &self.interval);
-        let next = self.spare.take().unwrap_or_else(new_histogram);
-        std::mem::replace(&mut self.interval, next)
-    }
-
-    /// Gives a histogram that [`take_interval`](Self::take_interval) handed out back for reuse.
-    pub fn recycle(&mut self, mut histogram: Histogram<u64>) {
-        histogram.reset();
-        self.spare = Some(histogram);
+        std::mem::replace(&mut self.interval, new_histogram())
     }
 
     /// Everything recorded so far, whether its interval was taken or not.
@@ -157,18 +142,6 @@ mod tests {
         let total = recorder.total();
         assert_eq!((total.len(), total.min(), total.max()), (4, 100, 400));
         assert_eq!(recorder.len(), 4);
-    }
-
-    #[test]
-    fn a_recycled_interval_comes_back_empty() {
-        let mut recorder = recorder(&[5_000]);
-        let taken = recorder.take_interval();
-        recorder.recycle(taken);
-        assert!(recorder.take_interval().is_empty());
-        recorder.record(7);
-        let reused = recorder.take_interval();
-        assert_eq!((reused.len(), reused.min(), reused.max()), (1, 7, 7));
-        assert_eq!(recorder.len(), 2);
     }
 
     #[test]

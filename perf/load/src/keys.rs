@@ -29,12 +29,6 @@ impl Rng {
         Self { inner: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
 
-    /// A generator of its own for a part of the work, fixed by this one's state.
-    #[must_use]
-    pub fn fork(&mut self) -> Self {
-        Self::new(self.next_u64())
-    }
-
     /// 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
@@ -369,14 +363,5 @@ mod tests {
         assert!((29_000..31_000).contains(&hits), "{hits} of 100000");
         assert!((0..1_000).all(|_| rng.chance(1.0)));
         assert!(!(0..1_000).any(|_| rng.chance(0.0)));
-    }
-
-    #[test]
-    fn a_fork_has_a_stream_of_its_own() {
-        let mut rng = Rng::new(4);
-        let mut fork = rng.fork();
-        let ours: Vec<u64> = (0..8).map(|_| rng.next_u64()).collect();
-        let theirs: Vec<u64> = (0..8).map(|_| fork.next_u64()).collect();
-        assert_ne!(ours, theirs);
     }
 }

@@ -25,7 +25,7 @@ fn messages_share_a_frame_up_to_the_batch_limit() {
     }
     let reply = |count| (FrameKind::Reply, count);
     assert_eq!(shape(&mut out, false), [reply(2), reply(2), reply(1)]);
-    assert_eq!((out.frames_total(), out.messages_total()), (3, 5));
+    assert_eq!(out.take_counts(), (3, 5));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn messages_share_a_frame_up_to_its_longest_length_and_not_a_byte_more() {
     put(&mut out, FrameKind::Ping, half);
     assert_eq!(shape(&mut out, true), [(FrameKind::Ping, 2)]);
     assert_eq!(out.len(), LIMITS.frame_bytes_max as usize);
-    out.reset();
+    out.clear_sealed();
     put(&mut out, FrameKind::Ping, half);
     put(&mut out, FrameKind::Ping, half + 1);
     assert_eq!(shape(&mut out, true), [(FrameKind::Ping, 1), (FrameKind::Ping, 1)]);

@@ -94,7 +94,7 @@ fn frames_of_the_handshake_travel_alone() {
     let mut out = BatchWriter::new(Limits::DEFAULT, 256, false);
     Handshake::write_goodbye(&mut out, CloseReason::Stopping);
     Handshake::write_goodbye(&mut out, CloseReason::Stopping);
-    assert_eq!((out.frames_total(), out.messages_total()), (2, 2));
+    assert_eq!(out.take_counts(), (2, 2));
 }
 
 #[test]

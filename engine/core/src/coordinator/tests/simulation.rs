@@ -167,7 +167,8 @@ impl Simulation {
                     shard.close_session(Nanos(self.now), *session);
                     self.down_until[at] = Some(self.now + self.rng.below(3_000));
                     self.links.up[at] = false;
-                    self.links.batches[at].reset();
+                    self.links.batches[at].seal();
+                    self.links.batches[at].clear_sealed();
                     self.in_transit.retain(|flight| flight.shard != id);
                 }
                 _ => {}
