@@ -1,7 +1,7 @@
-//! The Punctual program: serve shards, run benches, look at the machine.
+//! The Punctual program: serve shards, run benches, simulate, look at the network and the machine.
 //!
 //! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a
-//! second time.
+//! second time, or before a sweep of simulations had ended.
 #![forbid(unsafe_code)]
 
 mod commands;
@@ -19,6 +19,8 @@ use tracing_subscriber::EnvFilter;
   punctual bench micro                       everything in one process, through memory
   punctual bench micro --transport tcp       the same over loopback TCP
   punctual serve --config cluster.toml       serve shards to other processes
+  punctual owd --config cluster.toml         how long messages take to each shard
+  punctual sim --seeds 1000                  the protocol under faults and virtual time
   punctual env                               what this machine offers, and what would help
 
 Set PUNCTUAL_LOG=debug (or info, warn, error) to hear more or less of what happens.")]
@@ -32,6 +34,8 @@ enum Command {
     Serve(commands::serve::ServeArgs),
     #[command(subcommand)]
     Bench(commands::bench::BenchCommand),
+    Owd(commands::owd::OwdArgs),
+    Sim(commands::sim::SimArgs),
     Env(commands::env::EnvArgs),
 }
 
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Bench(command) => commands::bench::run(&command),
+        Command::Owd(args) => commands::owd::run(&args),
+        Command::Sim(args) => commands::sim::run(&args),
         Command::Env(args) => commands::env::run(&args),
     };
     outcome.unwrap_or_else(|error| {

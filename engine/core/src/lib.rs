@@ -10,6 +10,8 @@
 
 mod coordinator;
 mod ids;
+mod owd;
+mod prober;
 mod procedure;
 mod shard;
 mod store;
@@ -17,10 +19,12 @@ mod time;
 
 pub use coordinator::{
     Completion, Coordinator, CoordinatorConfig, CoordinatorStats, Outbox, Outcome, ReplyError,
-    SubmitError, Transaction, TransactionError, UnknownReason,
+    SubmitError, Timing, Transaction, TransactionError, UnknownReason,
 };
 pub use ids::{SessionId, ShardId};
+pub use owd::{EstimatorKind, OwdConfig, OwdEstimator, OwdSample};
+pub use prober::{ProbeRow, ProbeSample, Prober, ProberConfig, answer_probes};
 pub use procedure::{Procedure, ProcedureContext, Procedures, ProceduresError, Verdict};
-pub use shard::{SessionError, SessionIndex, Shard, ShardConfig, ShardStats};
+pub use shard::{Mutation, SessionError, SessionIndex, Shard, ShardConfig, ShardStats};
 pub use store::{MemoryHooks, Store, Value};
 pub use time::Nanos;

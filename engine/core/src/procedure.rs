@@ -218,6 +218,12 @@ impl Procedures {
         Ok(())
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// The procedure of an id.
     #[must_use]
     pub fn get(&self, id: u16) -> Option<&dyn Procedure> {

@@ -268,6 +268,8 @@ pub(crate) struct ClientDriver {
     deadline: Duration,
     answers: Vec<Option<Sender<Answer>>>,
     free: Vec<usize>,
+    /// Shards of the transaction that is being submitted; kept for its memory.
+    involved: Vec<usize>,
     stopping: bool,
 }
 
@@ -285,17 +287,19 @@ impl ClientDriver {
             deadline,
             answers: Vec::new(),
             free: Vec::new(),
+            involved: Vec::new(),
             stopping: false,
         }
     }
 
-    /// Submits one request to shard `at`, or says why it has to wait.
+    /// Submits one request, or says why it has to wait, and in whose line.
     fn submit(
         &mut self,
-        at: usize,
         request: &mut Request,
         submitter: &mut Submitter<'_>,
-    ) -> Result<(), SubmitError> {
+    ) -> Result<(), (usize, SubmitError)> {
+        self.involved.clear();
+        self.involved.extend(request.transaction.shards().map(|shard| usize::from(shard.0)));
         let tag = self.free.pop().unwrap_or_else(|| {
             self.answers.push(None);
             self.answers.len() - 1
@@ -303,7 +307,9 @@ impl ClientDriver {
         match submitter.submit(&mut request.transaction, tag as u64) {
             Ok(_) => {
                 self.answers[tag] = Some(request.answer.clone());
-                self.lines[at].blocked_since = None;
+                for at in &self.involved {
+                    self.lines[*at].blocked_since = None;
+                }
                 Ok(())
             }
             Err(SubmitError::Invalid(error)) => {
@@ -313,21 +319,33 @@ impl ClientDriver {
             }
             Err(error) => {
                 self.free.push(tag);
-                Err(error)
+                Err((self.line_for(error), error))
             }
+        }
+    }
+
+    /// Where a transaction waits that could not be submitted: the line of the shard that stands in
+    /// its way, or of its first one when there is no room for any.
+    fn line_for(&self, why: SubmitError) -> usize {
+        match why {
+            SubmitError::LinkBlocked(shard) | SubmitError::ShardBusy(shard) => usize::from(shard.0),
+            _ => self.involved.first().copied().unwrap_or(0),
         }
     }
 
     /// Takes one request from the queue: it is submitted, waits in line, or is refused.
     fn take(&mut self, now: Nanos, mut request: Box<Request>, submitter: &mut Submitter<'_>) {
-        // One without a shard is wrong, and will be told so.
-        let at = request.transaction.shard().map_or(0, |shard| usize::from(shard.0));
-        let in_line = self.lines[at].waiting.front().map(|first| first.why);
+        // Whoever came before it to one of its shards goes first. One without a shard is wrong, and
+        // will be told so.
+        let in_line = request.transaction.shards().find_map(|shard| {
+            let at = usize::from(shard.0);
+            Some((at, self.lines.get(at)?.waiting.front()?.why))
+        });
         let outcome = match in_line {
-            Some(why) => Err(why),
-            None => self.submit(at, &mut request, submitter),
+            Some(behind) => Err(behind),
+            None => self.submit(&mut request, submitter),
         };
-        let Err(why) = outcome else { return };
+        let Err((at, why)) = outcome else { return };
         let line = &mut self.lines[at];
         if line.waiting.len() >= self.line_max && !self.stopping {
             send(&request.answer, Err(ClientError::LineFull(why)));
@@ -345,6 +363,14 @@ impl ClientDriver {
         })
     }
 
+    /// Puts one that has waited already in a line, before all that came after it.
+    fn wait_in(&mut self, now: Nanos, at: usize, waiting: Waiting) {
+        let line = &mut self.lines[at];
+        line.blocked_since.get_or_insert(now);
+        let place = line.waiting.partition_point(|other| other.since < waiting.since);
+        line.waiting.insert(place, waiting);
+    }
+
     /// Tries those again that had to wait, in their order, and ends those that waited too long.
     fn drive_waiting(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         let mut work = 0;
@@ -352,12 +378,13 @@ impl ClientDriver {
             while let Some(mut first) = self.lines[at].waiting.pop_front() {
                 if now.since(first.since) >= self.deadline {
                     send(&first.request.answer, Err(ClientError::NotSent(first.why)));
-                } else if let Err(why) = self.submit(at, &mut first.request, submitter) {
+                } else if let Err((line, why)) = self.submit(&mut first.request, submitter) {
                     first.why = why;
-                    let line = &mut self.lines[at];
-                    line.blocked_since.get_or_insert(now);
-                    line.waiting.push_front(first);
-                    break;
+                    self.wait_in(now, line, first);
+                    // In another line it is out of the way of those behind it.
+                    if line == at {
+                        break;
+                    }
                 }
                 work += 1;
             }

@@ -23,13 +23,15 @@ mod units;
 pub use address::Address;
 pub use cluster::{ClockSource, ClusterConfig};
 pub use error::{ConfigError, TextError};
-pub use process::{Backend, CoreList, IdleStrategy, Placement, ProcessConfig};
+pub use process::{
+    Backend, CoreList, Estimator, IdleStrategy, Placement, ProberSettings, ProcessConfig,
+};
 pub use units::{parse_bytes, parse_duration, show_bytes, show_duration};
 
 use std::path::Path;
 
 /// Everything that can be configured.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// What every member must agree on.
     pub cluster: ClusterConfig,

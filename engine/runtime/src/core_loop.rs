@@ -1,6 +1,7 @@
 //! The loop of one core: run the agents, then idle by strategy.
 
 use crate::agent::Agent;
+use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::config::IdleStrategy;
 use crate::counters::{Counter, CounterBlock};
@@ -15,8 +16,11 @@ const BACKOFF_YIELDS: u32 = 200;
 /// The longest sleep; an agent without deadline looks round this often all the same, so that a lost
 /// wake-up would cost a moment and not the program.
 const PARK_MAX: Duration = Duration::from_millis(100);
-/// The operating system's poll rounds a timeout up to the next of these.
-const PARK_STEP: Duration = Duration::from_millis(1);
+/// The operating system's poll rounds a timeout up to the next of these: so much is not slept
+/// where there is no alarm.
+const POLL_STEP: Duration = Duration::from_millis(1);
+/// What it takes to wake up after the alarm has rung: so much is not slept in any case.
+const WAKE_UP: Duration = Duration::from_micros(50);
 /// Counters are published every so many turns, and when the core idles.
 const PUBLISH_TURNS: u64 = 1024;
 
@@ -60,6 +64,8 @@ pub(crate) struct CoreLoop {
     agents: Vec<Box<dyn Agent>>,
     clock: Clock,
     parker: Parker,
+    /// Ends sleeps in time; without it the poll's own timeout has to do.
+    alarm: Option<Alarm>,
     idle: IdlePlan,
     idle_turns: u32,
     counters: Arc<CounterBlock>,
@@ -80,10 +86,12 @@ impl CoreLoop {
         idle: IdlePlan,
         counters: Arc<CounterBlock>,
     ) -> Self {
+        let alarm = Alarm::new(parker.handle()).ok();
         Self {
             agents,
             clock,
             parker,
+            alarm,
             idle,
             idle_turns: 0,
             counters,
@@ -146,7 +154,7 @@ impl CoreLoop {
         let now = self.clock.now();
         let deadlines = self.agents.iter().filter_map(|agent| agent.next_deadline());
         let left = deadlines.min().map_or(PARK_MAX, |due| due.since(now));
-        let Some(timeout) = park_timeout(left) else {
+        let Some(timeout) = self.set_timeout(left) else {
             self.yields += 1;
             std::thread::yield_now();
             return;
@@ -161,6 +169,20 @@ impl CoreLoop {
         }
     }
 
+    /// Sees to it that a sleep ends when something is due after `left`, and gives the timeout for
+    /// the poll; `None` when that is too near for a sleep.
+    fn set_timeout(&self, left: Duration) -> Option<Duration> {
+        if let Some(alarm) = &self.alarm
+            && left < PARK_MAX
+        {
+            let sleep = left.checked_sub(WAKE_UP)?;
+            if alarm.set(sleep).is_ok() {
+                return Some(PARK_MAX);
+            }
+        }
+        park_timeout(left)
+    }
+
     fn publish(&mut self) {
         self.counters.set(Counter::Turns, self.turns);
         self.counters.set(Counter::IdleTurns, self.idle_total);
@@ -172,9 +194,10 @@ impl CoreLoop {
     }
 }
 
-/// How long to sleep when something is due after `left`; `None` when it is too near for a sleep.
+/// How long to sleep without an alarm when something is due after `left`; `None` when it is too
+/// near for a sleep.
 fn park_timeout(left: Duration) -> Option<Duration> {
-    left.checked_sub(PARK_STEP).map(|timeout| timeout.min(PARK_MAX))
+    left.checked_sub(POLL_STEP).map(|timeout| timeout.min(PARK_MAX))
 }
 
 #[inline]

@@ -66,8 +66,30 @@ counters! {
     Refused = "refused",
     /// Transactions whose outcome is unknown.
     Unknown = "unknown",
+    /// Stamped transactions: those on several shards.
+    Stamped = "stamped",
     /// Stamped transactions that arrived after their time.
     Late = "late",
+    /// Transactions that wait for their time or for agreement now.
+    Held = "held",
+    /// Transactions that had to wait for a conflicting one.
+    Blocked = "blocked",
+    /// Proposals sent to other shards.
+    ProposalsSent = "proposals_sent",
+    /// Proposals that were missing and asked for.
+    Asked = "asked",
+    /// Transactions refused because their dispatch did not come.
+    RefusedByTimeout = "refused_by_timeout",
+    /// Transactions refused because a shard lost its memory.
+    PeerLost = "peer_lost",
+    /// Proposals of shards that had no part in the transaction.
+    Foreign = "foreign",
+    /// Messages to other shards that were dropped, to be asked for again.
+    PeerDropped = "peer_dropped",
+    /// Transactions that shards committed at different timestamps: never, or something is broken.
+    CommitMismatch = "commit_mismatch",
+    /// Transactions that one shard committed and another aborted.
+    VerdictsDiffer = "verdicts_differ",
     /// Busy answers.
     Busy = "busy",
     /// Pieces sent again.
@@ -84,6 +106,16 @@ counters! {
     StoreBytes = "store_bytes",
     /// Transactions in flight now.
     InFlight = "in_flight",
+    /// Probes sent.
+    ProbesSent = "probes_sent",
+    /// Probes without an answer.
+    ProbesLost = "probes_lost",
+    /// Probes that left too late to be used.
+    ProbesLate = "probes_late",
+    /// Measurements of the prober that a coordinator worker took.
+    OwdSamples = "owd_samples",
+    /// Measurements that found no room where they were to be used.
+    SamplesDropped = "samples_dropped",
 }
 
 /// The counters of one agent or core, on cache lines of their own.
@@ -173,6 +205,23 @@ pub(crate) struct LinkCounts {
 }
 
 impl LinkCounts {
+    /// The sum of both.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self {
+            frames_received: self.frames_received + other.frames_received,
+            frames_sent: self.frames_sent + other.frames_sent,
+            messages_sent: self.messages_sent + other.messages_sent,
+            bytes_received: self.bytes_received + other.bytes_received,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            short_sends: self.short_sends + other.short_sends,
+            back_pressure: self.back_pressure + other.back_pressure,
+            opened: self.opened + other.opened,
+            closed: self.closed + other.closed,
+            malformed: self.malformed + other.malformed,
+            refused: self.refused + other.refused,
+        }
+    }
+
     pub(crate) fn publish(&self, block: &CounterBlock) {
         block.set(Counter::FramesReceived, self.frames_received);
         block.set(Counter::FramesSent, self.frames_sent);

@@ -1,6 +1,6 @@
 //! What gives a coordinator worker its transactions.
 
-use crate::worker::ShardLinks;
+use crate::links::ShardLinks;
 use punctual_core::{Completion, Coordinator, Nanos, ShardId, SubmitError, Transaction};
 use punctual_wire::{CloseReason, Limits, TxnSequence};
 

@@ -6,9 +6,9 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (engine, client) = Engine::embedded(Config::embedded(2), Transport::Ring).start()?;
 //!
-//! // Keys that belong together share a {tag}, and so a shard.
+//! // Whichever shards they are on: it happens on all of them, at the same time.
 //! let mut transfer = client.transaction();
-//! transfer.add("{bank}alice", -30).add("{bank}bob", 30).get("{bank}bob");
+//! transfer.add("alice", -30).add("bob", 30).get("bob");
 //! let result = client.submit(&mut transfer)?.wait()?;
 //! assert!(result.is_committed());
 //! assert_eq!(result.number(2), Some(30));
@@ -27,6 +27,7 @@
 
 mod acceptor;
 mod agent;
+mod alarm;
 mod backend;
 mod client;
 mod clock;
@@ -36,7 +37,10 @@ mod counters;
 mod driver;
 mod engine;
 pub mod host;
+mod links;
+mod owd_watch;
 mod placement;
+mod prober;
 mod shard_agent;
 mod sys;
 mod worker;
@@ -47,11 +51,14 @@ pub use config::{Config, IdleStrategy};
 pub use counters::{Counter, CounterBlock, Counters};
 pub use driver::{Driver, LinkEvent, Submitter};
 pub use engine::{Engine, EngineBuilder, EngineError, EngineInfo, Transport};
+pub use owd_watch::OwdWatch;
 
 pub use punctual_core::{
-    Completion, Nanos, Outcome, Procedure, ProcedureContext, Procedures, ProceduresError, ShardId,
-    SubmitError, Transaction, TransactionError, UnknownReason, Value, Verdict,
+    Completion, Nanos, Outcome, OwdSample, ProbeRow, ProbeSample, Procedure, ProcedureContext,
+    Procedures, ProceduresError, ShardId, SubmitError, Timing, Transaction, TransactionError,
+    UnknownReason, Value, Verdict,
 };
 pub use punctual_wire::{
-    CloseReason, Key, Limits, Op, OpResult, RefusedReason, ResultReader, ResultStatus, WordOp,
+    CloseReason, Key, Limits, Op, OpResult, Probe, RefusedReason, ResultReader, ResultStatus,
+    WordOp,
 };

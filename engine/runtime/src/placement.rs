@@ -14,21 +14,25 @@ pub(crate) struct Agents {
     pub(crate) shards_here: bool,
     /// Whether workers do.
     pub(crate) workers_here: bool,
+    /// Whether a prober does.
+    pub(crate) prober_here: bool,
 }
 
-/// The core of each shard of the cluster and of each coordinator worker; none for those that run
-/// in other processes only.
+/// The core of each shard of the cluster, of each coordinator worker and of the prober; none for
+/// those that run in other processes only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) shards: Vec<usize>,
     pub(crate) workers: Vec<usize>,
+    pub(crate) prober: Option<usize>,
 }
 
 /// Places agents on the allowed cores.
 ///
 /// Where there are enough cores every agent has its own. Else shards share the first ones and
 /// workers the last ones, split in proportion, at least one each; on a single core all live
-/// together in one loop. The split does not depend on what else this process runs, so that a
+/// together in one loop. The prober has a core that is left over, or shares that of the first
+/// worker: it is seldom busy. The split does not depend on what else this process runs, so that a
 /// process of shards and a process of workers on the same machine stay out of each other's way by
 /// default. Cores for agents of other processes are not judged by the mask of this one.
 pub(crate) fn plan(
@@ -39,10 +43,25 @@ pub(crate) fn plan(
     let (first, last) = split(allowed, agents.shards, agents.workers);
     let shards = if agents.shards_here { agents.shards } else { 0 };
     let workers = if agents.workers_here { agents.workers } else { 0 };
-    Ok(Plan {
-        shards: place("shards", &wanted.shards, allowed, first, shards)?,
-        workers: place("coordinators", &wanted.coordinators, allowed, last, workers)?,
-    })
+    let shards = place("shards", &wanted.shards, allowed, first, shards)?;
+    let workers = place("coordinators", &wanted.coordinators, allowed, last, workers)?;
+    let prober = match wanted.prober {
+        _ if !agents.prober_here => None,
+        Some(core) if !allowed.contains(&core) => {
+            return Err(EngineError::CoreNotAllowed {
+                who: "prober",
+                core,
+                allowed: allowed.to_vec(),
+            });
+        }
+        Some(core) => Some(core),
+        None => {
+            let left = allowed.iter().skip(agents.shards + agents.workers);
+            let mut free = left.filter(|core| !shards.contains(core) && !workers.contains(core));
+            free.next().or(workers.first()).or(allowed.first()).copied()
+        }
+    };
+    Ok(Plan { shards, workers, prober })
 }
 
 /// The cores for shards and those for workers.
@@ -89,7 +108,7 @@ mod tests {
     }
 
     fn all_here(shards: usize, workers: usize) -> Agents {
-        Agents { shards, workers, shards_here: true, workers_here: true }
+        Agents { shards, workers, shards_here: true, workers_here: true, prober_here: true }
     }
 
     #[test]
@@ -104,12 +123,14 @@ mod tests {
     #[test]
     fn with_enough_cores_nobody_shares() {
         let plan = auto(&[4, 5, 6, 7, 8], 3, 2);
-        assert_eq!(plan, Plan { shards: vec![4, 5, 6], workers: vec![7, 8] });
+        let expected = Plan { shards: vec![4, 5, 6], workers: vec![7, 8], prober: Some(7) };
+        assert_eq!(plan, expected);
     }
 
     #[test]
     fn a_single_core_holds_everything() {
-        assert_eq!(auto(&[3], 2, 1), Plan { shards: vec![3, 3], workers: vec![3] });
+        let expected = Plan { shards: vec![3, 3], workers: vec![3], prober: Some(3) };
+        assert_eq!(auto(&[3], 2, 1), expected);
     }
 
     #[test]
@@ -121,16 +142,34 @@ mod tests {
 
     #[test]
     fn a_core_outside_the_mask_is_refused_by_name() {
-        let wanted = Placement { shards: CoreList::Cores(vec![9]), coordinators: CoreList::Auto };
+        let wanted = Placement { shards: CoreList::Cores(vec![9]), ..Placement::default() };
         let error = plan(&wanted, &[0, 1], all_here(1, 1)).unwrap_err().to_string();
         assert!(error.contains("core 9") && error.contains("[0, 1]"), "{error}");
     }
 
     #[test]
     fn cores_for_agents_of_other_processes_are_neither_judged_nor_taken() {
-        let wanted = Placement { shards: CoreList::Cores(vec![9]), coordinators: CoreList::Auto };
+        let wanted = Placement { shards: CoreList::Cores(vec![9]), ..Placement::default() };
         let agents = Agents { shards_here: false, ..all_here(1, 1) };
         let plan = plan(&wanted, &[0, 1], agents).unwrap();
-        assert_eq!(plan, Plan { shards: vec![], workers: vec![1] });
+        assert_eq!(plan, Plan { shards: vec![], workers: vec![1], prober: Some(1) });
+    }
+
+    #[test]
+    fn the_prober_has_a_core_of_its_own_where_one_is_left_and_nobody_else_was_put_there() {
+        assert_eq!(auto(&[4, 5, 6, 7], 2, 1).prober, Some(7));
+        let wanted = Placement { shards: CoreList::Cores(vec![7, 6]), ..Placement::default() };
+        let plan = plan(&wanted, &[4, 5, 6, 7, 8], all_here(2, 1)).unwrap();
+        assert_eq!((plan.workers, plan.prober), (vec![6], Some(8)));
+    }
+
+    #[test]
+    fn the_prober_is_where_it_is_told_to_be_or_nowhere() {
+        let wanted = Placement { prober: Some(1), ..Placement::default() };
+        assert_eq!(plan(&wanted, &[0, 1], all_here(1, 1)).unwrap().prober, Some(1));
+        let none = Agents { prober_here: false, ..all_here(1, 1) };
+        assert_eq!(plan(&wanted, &[0, 1], none).unwrap().prober, None);
+        let error = plan(&wanted, &[0], all_here(1, 1)).unwrap_err().to_string();
+        assert!(error.contains("core 1 in placement.prober"), "{error}");
     }
 }

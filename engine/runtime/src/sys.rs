@@ -12,18 +12,15 @@ pub(crate) fn memory_hooks() -> MemoryHooks {
 
 /// Brings a cache line near without waiting for it.
 #[cfg(target_arch = "x86_64")]
-fn prefetch(line: &[[u64; 2]; 4]) {
+fn prefetch(line: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: the address is that of a live reference, and a prefetch has no effect but on the
-    // caches.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
+    // SAFETY: a prefetch may name any address; it has no effect but on the caches.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
 }
 
-/// Brings a cache line near; elsewhere by loading it.
+/// Elsewhere there is no stable way to ask.
 #[cfg(not(target_arch = "x86_64"))]
-fn prefetch(line: &[[u64; 2]; 4]) {
-    std::hint::black_box(line[0][0]);
-}
+fn prefetch(_: *const u8) {}
 
 /// Asks for huge pages behind `memory`: a table of many megabytes is looked up at random, and with
 /// small pages each look-up would also miss the translation cache. A system that has none to give

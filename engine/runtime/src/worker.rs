@@ -2,256 +2,26 @@
 
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::counters::{Counter, CounterBlock, LinkCounts};
+use crate::counters::{Counter, CounterBlock};
 use crate::driver::{Driver, LinkEvent, Submitter};
-use crate::shard_agent::flush;
-use punctual_core::{Coordinator, Nanos, Outbox, ReplyError, SessionId, ShardId};
-use punctual_link::{
-    ClientHandshake, Endpoint, HandshakeError, Identity, Link, LinkError, ParkHandle, StreamLink,
-};
-use punctual_wire::{
-    BatchWriter, CloseReason, Features, FrameKind, FrameReader, Handshake, Limits, Role, Welcome,
-    WireError,
-};
+use crate::links::{Lost, ShardLinks, shard_id};
+use crossbeam::queue::ArrayQueue;
+use punctual_core::{Coordinator, Nanos, OwdSample, SessionId, ShardId};
+use punctual_link::ParkHandle;
+use punctual_wire::{FrameKind, Welcome, WireError};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// First pause before a link is tried again; it doubles with each failure.
-const RECONNECT_MIN: Duration = Duration::from_millis(10);
-/// Longest pause between two tries.
-const RECONNECT_MAX: Duration = Duration::from_secs(1);
 /// The control queue is looked at every so many turns.
 const CONTROL_TURNS: u32 = 32;
-
-/// How a shard is reached.
-pub(crate) enum Route {
-    /// Through memory; there is no second try.
-    Ring(Option<Box<dyn Link>>),
-    /// Over a socket.
-    Socket(Endpoint),
-}
-
-enum LinkState {
-    /// To be tried at this time.
-    Down { retry_at: Nanos },
-    /// Connecting, or waiting for the welcome.
-    Shaking { link: Box<dyn Link>, handshake: ClientHandshake, since: Nanos },
-    /// In use.
-    Up { link: Box<dyn Link>, checksum: bool },
-    /// The shard will not have us.
-    Refused,
-}
-
-struct ShardLink {
-    route: Route,
-    state: LinkState,
-    pause: Duration,
-}
-
-/// The links of a worker, one a shard.
-pub(crate) struct ShardLinks {
-    links: Vec<ShardLink>,
-    limits: Limits,
-    batch_max: u16,
-    identity: Identity,
-    slots: u32,
-    /// A connection that is not welcomed by then is given up and tried again.
-    connect_timeout: Duration,
-    park: Option<ParkHandle>,
-    counts: LinkCounts,
-}
-
-impl Outbox for ShardLinks {
-    #[inline]
-    fn to_shard(&mut self, shard: ShardId) -> Option<&mut BatchWriter> {
-        match &mut self.links[usize::from(shard.0)].state {
-            LinkState::Up { link, .. } if link.has_room() => Some(link.outgoing()),
-            _ => None,
-        }
-    }
-}
-
-impl ShardLinks {
-    pub(crate) fn new(
-        routes: Vec<Route>,
-        limits: Limits,
-        batch_max: u16,
-        identity: Identity,
-        slots: u32,
-        connect_timeout: Duration,
-    ) -> Self {
-        let link = |route| ShardLink {
-            route,
-            state: LinkState::Down { retry_at: Nanos(i64::MIN) },
-            pause: RECONNECT_MIN,
-        };
-        let links = routes.into_iter().map(link).collect();
-        let counts = LinkCounts::default();
-        let park = None;
-        Self { links, limits, batch_max, identity, slots, connect_timeout, park, counts }
-    }
-
-    pub(crate) fn all_up(&self) -> bool {
-        self.links.iter().all(|link| matches!(link.state, LinkState::Up { .. }))
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "there are at most 2^16 shards")]
-    pub(crate) fn shards(&self) -> u16 {
-        self.links.len() as u16
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// Opens the link to a shard, or says what stands against it.
-    fn open(&mut self, at: usize) -> Result<Box<dyn Link>, String> {
-        let mut link: Box<dyn Link> = match &mut self.links[at].route {
-            Route::Ring(link) => link.take().ok_or("the shard in this process has stopped")?,
-            Route::Socket(endpoint) => Box::new(
-                StreamLink::connect(endpoint, self.limits, self.batch_max)
-                    .map_err(|error| format!("{endpoint}: {error}"))?,
-            ),
-        };
-        if let Some(park) = &self.park {
-            link.register(park).map_err(|error| error.to_string())?;
-        }
-        Ok(link)
-    }
-
-    /// Notes a failure and when to try again.
-    fn down(&mut self, now: Nanos, at: usize) {
-        let link = &mut self.links[at];
-        link.state = LinkState::Down { retry_at: now + link.pause.into() };
-        link.pause = (link.pause * 2).min(RECONNECT_MAX);
-    }
-
-    /// Does the next step towards a working link. An event says that the state changed.
-    fn step(&mut self, now: Nanos, at: usize) -> Option<Result<Welcome, LinkEvent>> {
-        match &mut self.links[at].state {
-            LinkState::Down { retry_at } if *retry_at <= now => match self.open(at) {
-                Ok(link) => {
-                    let shard = u16::try_from(at).unwrap_or(u16::MAX);
-                    let role = Role::Coordinator;
-                    let handshake = ClientHandshake::new(&self.identity, role, shard, self.slots);
-                    self.links[at].state = LinkState::Shaking { link, handshake, since: now };
-                    None
-                }
-                Err(why) => {
-                    self.down(now, at);
-                    Some(Err(LinkEvent::Down { why }))
-                }
-            },
-            LinkState::Shaking { link, handshake, since } => {
-                // A link within the process has no second try: its shard may take its time.
-                let late = !link.is_local() && now.since(*since) > self.connect_timeout;
-                match handshake.step(link.as_mut(), self.limits) {
-                    Ok(Some(welcome)) => Some(Ok(welcome)),
-                    Ok(None) if !late => None,
-                    Ok(None) => {
-                        let why = format!("{}: no welcome in time", link.peer());
-                        self.down(now, at);
-                        Some(Err(LinkEvent::Down { why }))
-                    }
-                    Err(HandshakeError::Refused(reason) | HandshakeError::Rejected(reason))
-                        if !is_passing(reason) =>
-                    {
-                        self.counts.refused += 1;
-                        self.links[at].state = LinkState::Refused;
-                        Some(Err(LinkEvent::Refused(reason)))
-                    }
-                    Err(error) => {
-                        let why = format!("{}: {error}", link.peer());
-                        self.down(now, at);
-                        Some(Err(LinkEvent::Down { why }))
-                    }
-                }
-            }
-            _ => None,
-        }
-    }
-
-    /// The link is welcome: use it.
-    fn up(&mut self, at: usize, welcome: &Welcome) {
-        let checksum = Features(welcome.features.get()).contains(Features::CHECKSUM);
-        let link = &mut self.links[at];
-        let retry_at = Nanos::MAX;
-        let state = std::mem::replace(&mut link.state, LinkState::Down { retry_at });
-        if let LinkState::Shaking { link: shaken, .. } = state {
-            link.state = LinkState::Up { link: shaken, checksum };
-            link.pause = RECONNECT_MIN;
-            self.counts.opened += 1;
-        }
-    }
-
-    /// Sends everything: one write a link.
-    #[inline]
-    fn flush(&mut self, at: usize) -> Result<usize, LinkError> {
-        match &mut self.links[at].state {
-            LinkState::Up { link, .. } => flush(link.as_mut(), &mut self.counts),
-            _ => Ok(0),
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Nanos> {
-        let of_link = |link: &ShardLink| match &link.state {
-            LinkState::Down { retry_at } => Some(*retry_at),
-            LinkState::Shaking { link, since, .. } if !link.is_local() => {
-                Some(*since + self.connect_timeout.into())
-            }
-            LinkState::Shaking { .. } | LinkState::Up { .. } | LinkState::Refused => None,
-        };
-        self.links.iter().filter_map(of_link).min()
-    }
-
-    fn say_goodbye(&mut self) {
-        for link in &mut self.links {
-            if let LinkState::Up { link, .. } = &mut link.state {
-                Handshake::write_goodbye(link.outgoing(), CloseReason::Stopping);
-                // A peer that is gone does not miss it.
-                let _ = link.flush();
-            }
-        }
-        self.links.clear();
-    }
-}
-
-/// Whether a refusal may pass by itself, so that it is worth trying again.
-fn is_passing(reason: CloseReason) -> bool {
-    matches!(
-        reason,
-        CloseReason::Stopping | CloseReason::HandshakeTimeout | CloseReason::TooManySessions
-    )
-}
-
-/// Why a link went down.
-enum Lost {
-    Link(LinkError),
-    Reply(ReplyError),
-    Reason(CloseReason),
-}
-
-impl From<WireError> for Lost {
-    fn from(error: WireError) -> Self {
-        Self::Link(error.into())
-    }
-}
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Link(error) => error.fmt(f),
-            Self::Reply(error) => error.fmt(f),
-            Self::Reason(reason) => reason.fmt(f),
-        }
-    }
-}
 
 /// What the control plane tells a worker.
 pub(crate) enum WorkerControl {
     /// Submit no more, take what is in flight, then stop.
     Stop,
 }
+
+/// What the prober has measured and a worker has not looked at yet.
+pub(crate) type SampleQueue = ArrayQueue<(ShardId, OwdSample, Nanos)>;
 
 /// A coordinator worker.
 pub(crate) struct Worker<D> {
@@ -260,6 +30,8 @@ pub(crate) struct Worker<D> {
     links: ShardLinks,
     clock: Clock,
     control: flume::Receiver<WorkerControl>,
+    samples: Option<Arc<SampleQueue>>,
+    samples_taken: u64,
     turns: u32,
     finished: bool,
     tell_finished: flume::Sender<()>,
@@ -283,6 +55,8 @@ impl<D: Driver> Worker<D> {
             links,
             clock,
             control,
+            samples: None,
+            samples_taken: 0,
             turns: 0,
             finished: false,
             tell_finished,
@@ -290,9 +64,14 @@ impl<D: Driver> Worker<D> {
         }
     }
 
+    /// Takes what a prober measures.
+    pub(crate) fn set_samples(&mut self, samples: Arc<SampleQueue>) {
+        self.samples = Some(samples);
+    }
+
     #[inline]
     fn serve(&mut self, now: Nanos, at: usize) -> usize {
-        if let LinkState::Up { .. } = self.links.links[at].state {
+        if self.links.is_up(at) {
             return match self.take_frames(at) {
                 Ok(work) => work,
                 Err(lost) => {
@@ -301,85 +80,49 @@ impl<D: Driver> Worker<D> {
                 }
             };
         }
-        let shard = shard_id(at);
         match self.links.step(now, at) {
             None => 0,
             Some(Ok(welcome)) => {
-                self.links.up(at, &welcome);
-                let session = SessionId(welcome.session.get());
-                let Self { coordinator, driver, links, .. } = self;
-                let epoch = welcome.epoch.get();
-                coordinator.on_link_up(now, shard, session, epoch, links, |done| {
-                    driver.complete(now, done);
-                });
-                self.driver.link_changed(shard, LinkEvent::Up);
+                self.link_up(now, at, &welcome);
                 1
             }
             Some(Err(event)) => {
-                self.driver.link_changed(shard, event);
+                self.driver.link_changed(shard_id(at), event);
                 1
             }
         }
+    }
+
+    fn link_up(&mut self, now: Nanos, at: usize, welcome: &Welcome) {
+        let shard = shard_id(at);
+        let (session, epoch) = (SessionId(welcome.session.get()), welcome.epoch.get());
+        let Self { coordinator, driver, links, .. } = self;
+        coordinator.on_link_up(now, shard, session, epoch, links, |done| {
+            driver.complete(now, done);
+        });
+        self.driver.link_changed(shard, LinkEvent::Up);
     }
 
     /// Takes every whole frame that has arrived.
     #[inline]
     fn take_frames(&mut self, at: usize) -> Result<usize, Lost> {
         let Self { coordinator, driver, links, clock, .. } = self;
-        let LinkState::Up { link, checksum } = &mut links.links[at].state else { return Ok(0) };
-        let polled = link.poll();
-        let (bytes, _) = link.parts();
-        if bytes.is_empty() {
-            return polled.map(|_| 0).map_err(Lost::Link);
-        }
-        let mut reader = FrameReader::new(bytes, links.limits, *checksum);
-        let mut frames = 0;
-        let outcome = loop {
-            let frame = match reader.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error.into()),
-            };
-            frames += 1;
+        links.take_frames(at, |frame| {
             let now = clock.now();
-            let taken = match frame.kind {
+            match frame.kind {
                 FrameKind::Reply => coordinator
-                    .on_reply(now, shard_id(at), &frame, |done| driver.complete(now, done))
+                    .on_reply(now, shard_id(at), frame, |done| driver.complete(now, done))
                     .map_err(Lost::Reply),
-                FrameKind::Goodbye => match Handshake::read_goodbye(&frame) {
-                    Ok(reason) => Err(Lost::Reason(reason)),
-                    Err(error) => Err(error.into()),
-                },
                 kind => Err(WireError::UnexpectedKind(kind).into()),
-            };
-            if taken.is_err() {
-                break taken;
             }
-        };
-        let taken = reader.taken();
-        link.consume(taken);
-        links.counts.frames_received += frames as u64;
-        outcome?;
-        match polled {
-            Ok(bytes) => {
-                links.counts.bytes_received += bytes as u64;
-                // Part of a frame is work too: nobody may park while the rest waits in the socket.
-                Ok(frames + usize::from(bytes > 0))
-            }
-            Err(error) if frames == 0 => Err(Lost::Link(error)),
-            Err(_) => Ok(frames),
-        }
+        })
     }
 
     /// Gives a link up. What is in flight waits for the link to come back, up to its deadline.
     fn lose(&mut self, now: Nanos, at: usize, lost: &Lost) {
         let shard = shard_id(at);
-        let malformed = matches!(lost, Lost::Reply(_) | Lost::Link(LinkError::Wire(_)));
-        let counts = &mut self.links.counts;
-        counts.closed += 1;
-        counts.malformed += u64::from(malformed);
         tracing::info!(%shard, reason = %lost, "the link is lost");
-        self.links.down(now, at);
+        self.links.lose(now, at, lost);
         self.driver.link_changed(shard, LinkEvent::Down { why: lost.to_string() });
     }
 
@@ -390,6 +133,21 @@ impl<D: Driver> Worker<D> {
             taken += 1;
         }
         taken
+    }
+
+    /// Takes the prober's samples. They are no work: a core does not stay awake for them.
+    #[inline]
+    fn take_samples(&mut self) {
+        let Some(samples) = &self.samples else { return };
+        if samples.is_empty() {
+            return;
+        }
+        // No more than the queue holds, however fast it is filled.
+        for _ in 0..samples.capacity() {
+            let Some((shard, sample, at)) = samples.pop() else { break };
+            self.coordinator.owd_sample(at, shard, sample);
+            self.samples_taken += 1;
+        }
     }
 
     fn finish(&mut self, now: Nanos) {
@@ -403,14 +161,9 @@ impl<D: Driver> Worker<D> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "there are at most 2^16 shards")]
-fn shard_id(at: usize) -> ShardId {
-    ShardId(at as u16)
-}
-
 impl<D: Driver> Agent for Worker<D> {
     fn start(&mut self, park: Option<&ParkHandle>) {
-        self.links.park = park.cloned();
+        self.links.set_park(park);
     }
 
     #[inline]
@@ -423,7 +176,8 @@ impl<D: Driver> Agent for Worker<D> {
         if self.turns.is_multiple_of(CONTROL_TURNS) || !self.control.is_empty() {
             work += self.take_control();
         }
-        for at in 0..self.links.links.len() {
+        self.take_samples();
+        for at in 0..self.links.count() {
             work += self.serve(now, at);
         }
         if self.coordinator.next_deadline().is_some_and(|due| due <= now) {
@@ -434,7 +188,7 @@ impl<D: Driver> Agent for Worker<D> {
         let mut submitter =
             Submitter { coordinator: &mut self.coordinator, links: &mut self.links, now };
         work += self.driver.drive(now, &mut submitter);
-        for at in 0..self.links.links.len() {
+        for at in 0..self.links.count() {
             match self.links.flush(at) {
                 Ok(moved) => work += moved,
                 Err(error) => {
@@ -450,6 +204,9 @@ impl<D: Driver> Agent for Worker<D> {
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
+        if self.finished {
+            return None;
+        }
         let deadlines = [
             self.coordinator.next_deadline(),
             self.links.next_deadline(),
@@ -465,14 +222,19 @@ impl<D: Driver> Agent for Worker<D> {
     fn publish(&mut self) {
         let stats = self.coordinator.stats();
         let block = &self.block;
-        self.links.counts.publish(block);
+        self.links.counts().publish(block);
         block.set(Counter::Committed, stats.committed);
         block.set(Counter::Aborted, stats.aborted);
         block.set(Counter::Refused, stats.refused);
         block.set(Counter::Unknown, stats.unknown);
+        block.set(Counter::Stamped, stats.stamped);
+        block.set(Counter::Late, stats.late);
+        block.set(Counter::CommitMismatch, stats.commit_mismatch);
+        block.set(Counter::VerdictsDiffer, stats.verdicts_differ);
         block.set(Counter::Retries, stats.retries);
         block.set(Counter::Busy, stats.busy);
         block.set(Counter::Stale, stats.stale_replies);
+        block.set(Counter::OwdSamples, self.samples_taken);
         block.set(Counter::InFlight, u64::from(self.coordinator.in_flight()));
     }
 

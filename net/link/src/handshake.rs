@@ -49,16 +49,16 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Prepares a `Hello` for a shard.
+    /// Prepares a `Hello` for a shard. `from` is the shard that a [`Role::Peer`] is; else zero.
     #[must_use]
-    pub fn new(identity: &Identity, role: Role, shard: u16, slots: u32) -> Self {
+    pub fn new(identity: &Identity, role: Role, shard: u16, from: u16, slots: u32) -> Self {
         let hello = Hello {
             magic: MAGIC.into(),
             version: VERSION.into(),
             role: role as u8,
             reserved: 0,
             shard: shard.into(),
-            reserved2: 0.into(),
+            from: from.into(),
             session: identity.session.into(),
             cluster: identity.cluster.into(),
             features: identity.features.0.into(),
@@ -113,6 +113,8 @@ impl ClientHandshake {
 pub struct Visitor {
     /// What it is.
     pub role: Role,
+    /// The shard that a [`Role::Peer`] says it is, which the caller must judge; else zero.
+    pub from: u16,
     /// Its session.
     pub session: u64,
     /// Slots it wants.
@@ -164,7 +166,13 @@ impl ServerHandshake {
             return Err(HandshakeError::Rejected(reason));
         }
         let features = Features(hello.features.get()).intersection(identity.features);
-        Ok(Some(Visitor { role, session: hello.session.get(), slots: hello.slots.get(), features }))
+        Ok(Some(Visitor {
+            role,
+            from: hello.from.get(),
+            session: hello.session.get(),
+            slots: hello.slots.get(),
+            features,
+        }))
     }
 
     /// Welcomes a visitor. `epoch` says which outcome table of the shard its session has.

@@ -72,6 +72,23 @@ pub enum WireError {
         /// The limit.
         max: u64,
     },
+    /// A stamped piece has fewer or more participants than a transaction on several shards can
+    /// have.
+    #[error("a stamp for {count} participants is outside 2..={max}")]
+    ParticipantCount {
+        /// Participants announced.
+        count: u8,
+        /// Most participants allowed.
+        max: usize,
+    },
+    /// The participants of a stamped piece do not ascend by shard.
+    #[error("shard {shard} follows shard {before} among participants, which must ascend")]
+    ParticipantOrder {
+        /// The shard that is out of order.
+        shard: u16,
+        /// The shard before it.
+        before: u16,
+    },
     /// The handshake does not begin with the magic bytes: this is not a Punctual peer.
     #[error("the peer does not speak the Punctual protocol (magic {0:#018x})")]
     Magic(u64),

@@ -22,6 +22,10 @@ pub enum FrameKind {
     Ping = 6,
     /// The payload of a [`FrameKind::Ping`], returned.
     Pong = 7,
+    /// Proposals, and what else shards tell each other about transactions of several of them.
+    Peer = 8,
+    /// Time stamps, from and to a prober.
+    Probe = 9,
 }
 
 impl FrameKind {
@@ -36,6 +40,8 @@ impl FrameKind {
             5 => Self::Reply,
             6 => Self::Ping,
             7 => Self::Pong,
+            8 => Self::Peer,
+            9 => Self::Probe,
             _ => return None,
         })
     }

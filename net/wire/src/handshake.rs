@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PUNCTUAL");
 
 /// The version of the wire format. Both sides must agree exactly; features are negotiated by bits.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What the connecting side is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +22,24 @@ pub enum Role {
     Coordinator = 1,
     /// A bare link that only plays ping-pong.
     Pinger = 2,
+    /// Another shard: it proposes timestamps.
+    Peer = 3,
+    /// A prober: it measures one-way delays.
+    Prober = 4,
+}
+
+impl Role {
+    /// The role with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Coordinator,
+            2 => Self::Pinger,
+            3 => Self::Peer,
+            4 => Self::Prober,
+            _ => return None,
+        })
+    }
 }
 
 /// Feature bits. A side offers what it can and wants; the intersection holds.
@@ -59,8 +77,8 @@ pub struct Hello {
     pub reserved: u8,
     /// The shard that the peer wants to talk to.
     pub shard: U16,
-    /// Zero.
-    pub reserved2: U16,
+    /// The shard that a [`Role::Peer`] is; else zero.
+    pub from: U16,
     /// Names this run of the connecting process; unique for ever.
     pub session: U64,
     /// Hash of the cluster section of the configuration.
@@ -136,13 +154,8 @@ impl Handshake {
     /// When the frame is not a well-formed `Hello`, or one of another version, of any length.
     pub fn read_hello(frame: &Frame<'_>) -> Result<(Hello, Role), WireError> {
         let hello: Hello = read_greeting(frame, FrameKind::Hello, "hello")?;
-        let role = match hello.role {
-            1 => Role::Coordinator,
-            2 => Role::Pinger,
-            value => {
-                return Err(WireError::UnknownValue { what: "role", value: u64::from(value) });
-            }
-        };
+        let role = Role::from_code(hello.role)
+            .ok_or(WireError::UnknownValue { what: "role", value: u64::from(hello.role) })?;
         Ok((hello, role))
     }
 

@@ -17,17 +17,27 @@ mod handshake;
 mod limits;
 mod message;
 mod op;
+mod peer;
+mod probe;
+mod reply;
 mod result;
 mod route;
+mod stamp;
 
 pub use error::{CloseReason, WireError};
 pub use frame::{BatchWriter, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, FrameReader};
 pub use handshake::{Features, Handshake, Hello, MAGIC, Role, VERSION, Welcome};
 pub use limits::Limits;
 pub use message::{
-    PIECE_HEAD_BYTES, Piece, PieceBody, PieceReader, REPLY_HEAD_BYTES, RefusedReason, Reply,
-    ReplyReader, ReplyStatus, TxnSequence, write_call_head,
+    PIECE_HEAD_BYTES, Piece, PieceBody, PieceReader, TxnId, TxnSequence, write_call_head,
 };
 pub use op::{Key, Op, OpReader, WordOp};
+pub use peer::{PeerMessage, PeerReader};
+pub use probe::{Probe, ProbeReader};
+pub use reply::{
+    REPLY_HEAD_BYTES, REPLY_TIMING_BYTES, RefusedReason, Reply, ReplyReader, ReplyStatus,
+    ReplyTiming,
+};
 pub use result::{OpResult, ResultReader, ResultStatus};
 pub use route::{routing_part, shard_of};
+pub use stamp::{PARTICIPANTS_MAX, Participant, Participants, STAMP_BYTES_MAX, Stamp};

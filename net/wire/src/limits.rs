@@ -52,11 +52,13 @@ impl Limits {
         (self.body_bytes_max()).saturating_sub(short as usize)
     }
 
-    /// Bytes that the operations of one transaction, or the results of it, may take.
+    /// Bytes that the operations of one transaction, or the results of it, may take on one shard:
+    /// what a frame holds beside the longest head of a piece or a reply.
     #[must_use]
     pub fn body_bytes_max(&self) -> usize {
-        let heads =
-            crate::FRAME_HEADER_BYTES + crate::REPLY_HEAD_BYTES.max(crate::PIECE_HEAD_BYTES);
+        let piece = crate::PIECE_HEAD_BYTES + crate::STAMP_BYTES_MAX;
+        let reply = crate::REPLY_HEAD_BYTES + crate::REPLY_TIMING_BYTES;
+        let heads = crate::FRAME_HEADER_BYTES + piece.max(reply);
         (self.frame_bytes_max as usize).saturating_sub(heads)
     }
 }

@@ -1,7 +1,9 @@
-//! The messages of `Dispatch` and `Reply` frames.
+//! Transactions' names, and the messages of `Dispatch` frames.
 
-use crate::{BatchWriter, Frame, FrameKind, Limits, OpReader, ResultReader, WireError};
-use zerocopy::little_endian::{I64, U16, U32, U64};
+use crate::{
+    BatchWriter, Frame, FrameKind, Limits, OpReader, Participant, Stamp, WireError, stamp,
+};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Names a transaction within its coordinator's session: a slot of the in-flight table and how
@@ -38,20 +40,50 @@ impl TxnSequence {
     }
 }
 
+/// Names a transaction for ever: the session of its coordinator and its sequence there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TxnId {
+    /// The coordinator's session.
+    pub session: u64,
+    /// Which transaction of the session.
+    pub sequence: TxnSequence,
+}
+
 /// The head of one piece in a `Dispatch` frame.
+///
+/// With `participants` other than zero a stamp and that many participants follow the head, before
+/// the body.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct PieceHead {
     body_len: U32,
     op_count: U16,
     kind: u8,
-    reserved: u8,
+    participants: u8,
     sequence: U64,
 }
 
-/// Size of the head of a piece.
+/// Size of the head of a piece, without a stamp.
 pub const PIECE_HEAD_BYTES: usize = 16;
 const _: () = assert!(size_of::<PieceHead>() == PIECE_HEAD_BYTES);
+
+impl PieceHead {
+    fn new(
+        sequence: TxnSequence,
+        is_call: bool,
+        op_count: u16,
+        body: &[u8],
+        participants: u8,
+    ) -> Self {
+        Self {
+            body_len: U32::new(u32::try_from(body.len()).expect("a body is below its limit")),
+            op_count: U16::new(op_count),
+            kind: if is_call { PIECE_CALL } else { PIECE_OPS },
+            participants,
+            sequence: U64::new(sequence.0),
+        }
+    }
+}
 
 const PIECE_OPS: u8 = 0;
 const PIECE_CALL: u8 = 1;
@@ -88,13 +120,15 @@ pub enum PieceBody<'a> {
 pub struct Piece<'a> {
     /// Which transaction of the session.
     pub sequence: TxnSequence,
+    /// When it shall run and who takes part, for a transaction on several shards.
+    pub stamp: Option<Stamp<'a>>,
     /// What to do.
     pub body: PieceBody<'a>,
 }
 
 impl<'a> Piece<'a> {
-    /// Appends a piece whose body is encoded already. `is_call` says that it starts with a call
-    /// head.
+    /// Appends a piece of a transaction on one shard. Its body is encoded already; `is_call` says
+    /// that it starts with a call head.
     pub fn write(
         out: &mut BatchWriter,
         sequence: TxnSequence,
@@ -102,15 +136,31 @@ impl<'a> Piece<'a> {
         op_count: u16,
         body: &[u8],
     ) {
-        let head = PieceHead {
-            body_len: U32::new(u32::try_from(body.len()).expect("a body is below its limit")),
-            op_count: U16::new(op_count),
-            kind: if is_call { PIECE_CALL } else { PIECE_OPS },
-            reserved: 0,
-            sequence: U64::new(sequence.0),
-        };
+        let head = PieceHead::new(sequence, is_call, op_count, body, 0);
         out.message(FrameKind::Dispatch, PIECE_HEAD_BYTES + body.len(), |buffer| {
             buffer.extend_from_slice(head.as_bytes());
+            buffer.extend_from_slice(body);
+        });
+    }
+
+    /// Appends a piece of a transaction on several shards, stamped `at` nanoseconds; otherwise as
+    /// [`write`](Self::write). The `participants` ascend by shard, and there are at least two and
+    /// at most [`PARTICIPANTS_MAX`](crate::PARTICIPANTS_MAX).
+    pub fn write_stamped(
+        out: &mut BatchWriter,
+        sequence: TxnSequence,
+        at: i64,
+        participants: &[Participant],
+        is_call: bool,
+        op_count: u16,
+        body: &[u8],
+    ) {
+        let count = u8::try_from(participants.len()).expect("participants are below their limit");
+        let head = PieceHead::new(sequence, is_call, op_count, body, count);
+        let len = PIECE_HEAD_BYTES + stamp::bytes(participants.len()) + body.len();
+        out.message(FrameKind::Dispatch, len, |buffer| {
+            buffer.extend_from_slice(head.as_bytes());
+            stamp::write(buffer, at, participants);
             buffer.extend_from_slice(body);
         });
     }
@@ -166,6 +216,10 @@ impl<'a> PieceReader<'a> {
         self.left -= 1;
         let (head, rest) = PieceHead::ref_from_prefix(self.rest)
             .map_err(|_| WireError::Truncated { what: "piece head" })?;
+        let (stamp, rest) = match head.participants {
+            0 => (None, rest),
+            count => stamp::read(count, rest).map(|(stamp, rest)| (Some(stamp), rest))?,
+        };
         let (body, rest) = rest
             .split_at_checked(head.body_len.get() as usize)
             .ok_or(WireError::Truncated { what: "piece" })?;
@@ -202,166 +256,43 @@ impl<'a> PieceReader<'a> {
                 });
             }
         };
-        Ok(Some(Piece { sequence, body }))
+        Ok(Some(Piece { sequence, stamp, body }))
     }
 }
 
-/// The head of one reply in a `Reply` frame.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct ReplyHead {
-    body_len: U32,
-    op_count: U16,
-    status: u8,
-    reason: u8,
-    sequence: U64,
-    commit: I64,
-}
-
-/// Size of the head of a reply.
-pub const REPLY_HEAD_BYTES: usize = 24;
-const _: () = assert!(size_of::<ReplyHead>() == REPLY_HEAD_BYTES);
-
-/// Why a shard refuses a transaction for good. Nothing of it was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum RefusedReason {
-    /// The store is at its limit and the transaction might add to it.
-    StoreFull = 1,
-    /// A key of the piece belongs to another shard.
-    WrongShard = 2,
-    /// No procedure is registered under this id.
-    UnknownProcedure = 3,
-}
-
-/// How a piece ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReplyStatus {
-    /// It ran; the results follow.
-    Committed,
-    /// A procedure decided to change nothing; its results follow.
-    Aborted,
-    /// The shard has no room now and did nothing. Send it again later.
-    Busy,
-    /// The shard will never run it and did nothing.
-    Refused(RefusedReason),
-}
-
-/// One reply.
+/// The messages of a frame whose messages all have one size.
 #[derive(Debug, Clone)]
-pub struct Reply<'a> {
-    /// Which transaction of the session.
-    pub sequence: TxnSequence,
-    /// How it ended.
-    pub status: ReplyStatus,
-    /// The commit timestamp in nanoseconds of the shard's clock; zero where nothing ran.
-    pub commit: i64,
-    /// Number of results.
-    pub op_count: u16,
-    /// The results.
-    pub results: ResultReader<'a>,
-}
-
-impl Reply<'_> {
-    /// Appends a reply whose results are encoded already.
-    #[inline]
-    pub fn write(
-        out: &mut BatchWriter,
-        sequence: TxnSequence,
-        status: ReplyStatus,
-        commit: i64,
-        op_count: u16,
-        body: &[u8],
-    ) {
-        out.message(FrameKind::Reply, REPLY_HEAD_BYTES + body.len(), |buffer| {
-            Self::write_to(buffer, sequence, status, commit, op_count, body);
-        });
-    }
-
-    /// As [`write`](Self::write), to a plain buffer: the form in which a shard remembers outcomes.
-    #[inline]
-    fn write_to(
-        buffer: &mut Vec<u8>,
-        sequence: TxnSequence,
-        status: ReplyStatus,
-        commit: i64,
-        op_count: u16,
-        body: &[u8],
-    ) {
-        let (status, reason) = match status {
-            ReplyStatus::Committed => (0, 0),
-            ReplyStatus::Aborted => (1, 0),
-            ReplyStatus::Busy => (2, 0),
-            ReplyStatus::Refused(reason) => (3, reason as u8),
-        };
-        let head = ReplyHead {
-            body_len: U32::new(u32::try_from(body.len()).expect("a body is below its limit")),
-            op_count: U16::new(op_count),
-            status,
-            reason,
-            sequence: U64::new(sequence.0),
-            commit: I64::new(commit),
-        };
-        buffer.extend_from_slice(head.as_bytes());
-        buffer.extend_from_slice(body);
-    }
-}
-
-/// Reads the replies of a `Reply` frame.
-#[derive(Debug, Clone)]
-pub struct ReplyReader<'a> {
+pub(crate) struct Messages<'a> {
     rest: &'a [u8],
     left: u16,
 }
 
-impl<'a> ReplyReader<'a> {
-    /// Reads the replies of `frame`.
-    #[must_use]
-    pub fn new(frame: &Frame<'a>) -> Self {
+impl<'a> Messages<'a> {
+    pub(crate) fn new(frame: &Frame<'a>) -> Self {
         Self { rest: frame.body, left: frame.count }
     }
 
-    /// The next reply, or `None` after the last.
-    ///
-    /// # Errors
-    /// When heads are cut short, codes unknown or bytes left over.
+    /// The next message, or `None` after the last. The names are for errors.
     #[inline]
-    pub fn next_reply(&mut self) -> Result<Option<Reply<'a>>, WireError> {
+    pub(crate) fn next<T: FromBytes>(
+        &mut self,
+        what: &'static str,
+        last: &'static str,
+    ) -> Result<Option<T>, WireError> {
         if self.left == 0 {
-            return no_trailing(self.rest, "the last reply").map(|()| None);
+            return no_trailing(self.rest, last).map(|()| None);
         }
         self.left -= 1;
-        let (head, rest) = ReplyHead::ref_from_prefix(self.rest)
-            .map_err(|_| WireError::Truncated { what: "reply head" })?;
-        let (body, rest) = rest
-            .split_at_checked(head.body_len.get() as usize)
-            .ok_or(WireError::Truncated { what: "reply" })?;
+        let (message, rest) =
+            T::read_from_prefix(self.rest).map_err(|_| WireError::Truncated { what })?;
         self.rest = rest;
-        let status = match (head.status, head.reason) {
-            (0, 0) => ReplyStatus::Committed,
-            (1, 0) => ReplyStatus::Aborted,
-            (2, 0) => ReplyStatus::Busy,
-            (3, 1) => ReplyStatus::Refused(RefusedReason::StoreFull),
-            (3, 2) => ReplyStatus::Refused(RefusedReason::WrongShard),
-            (3, 3) => ReplyStatus::Refused(RefusedReason::UnknownProcedure),
-            (status, reason) => {
-                return Err(WireError::UnknownValue {
-                    what: "reply status",
-                    value: u64::from(status) << 8 | u64::from(reason),
-                });
-            }
-        };
-        Ok(Some(Reply {
-            sequence: TxnSequence(head.sequence.get()),
-            status,
-            commit: head.commit.get(),
-            op_count: head.op_count.get(),
-            results: ResultReader::new(body),
-        }))
+        Ok(Some(message))
     }
 }
 
-fn no_trailing(rest: &[u8], what: &'static str) -> Result<(), WireError> {
+/// Fails if bytes are left over after `what`.
+#[inline]
+pub(crate) fn no_trailing(rest: &[u8], what: &'static str) -> Result<(), WireError> {
     if rest.is_empty() {
         return Ok(());
     }

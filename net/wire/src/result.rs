@@ -105,7 +105,7 @@ pub struct ResultReader<'a> {
 impl<'a> ResultReader<'a> {
     /// Reads from the start of `bytes`.
     #[must_use]
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 

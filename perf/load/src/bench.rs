@@ -1,28 +1,29 @@
 //! `bench micro`: an engine, a workload on every coordinator worker, and the check of the store
 //! afterwards.
 
-use crate::environment::{self, Build};
+mod measured;
+mod traffic;
+
+use crate::environment::Build;
 use crate::hgrm::{HdrFileError, HdrFiles};
-use crate::histogram::{Recorder, new_histogram};
+use crate::histogram::new_histogram;
 use crate::micro::{
     BACKLOG_TIME_MAX, MicroConfig, MicroDriver, MicroEvent, MicroTotals, Phase, PhaseCell,
 };
-use crate::report::{Report, SCHEMA, open_loop_valid};
+use crate::report::Report;
 use crate::summary::LatencySummary;
 use hdrhistogram::Histogram;
+use measured::Measured;
 use punctual_runtime::config::Config;
-use punctual_runtime::{
-    CloseReason, Counter, Counters, Engine, EngineError, EngineInfo, ShardId, Transport,
-};
+use punctual_runtime::{CloseReason, Engine, EngineError, EngineInfo, ShardId, Transport};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use traffic::Traffic;
 
 /// Events that may wait for the bench.
 const EVENTS_MAX: usize = 4096;
-/// Readings of the traffic counters before the last one is taken as it is.
-const TRAFFIC_READS_MAX: usize = 100;
 /// A shorter part of a second is not shown by itself.
 const SECOND_MIN: Duration = Duration::from_millis(500);
 /// How often the bench looks whether it was interrupted.
@@ -154,6 +155,11 @@ pub enum Progress {
         /// Latency of this second.
         latency: LatencySummary,
     },
+    /// A shard that cannot be reached yet.
+    Waiting {
+        /// Which one and why.
+        why: String,
+    },
     /// A link was lost or could not be brought up.
     LinkDown {
         /// Which shard and why.
@@ -226,50 +232,6 @@ pub fn run(
     Ok(measured.report(plan, &info, &counters))
 }
 
-/// What was counted up to some moment, or between two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Traffic {
-    frames: u64,
-    messages: u64,
-    busy: u64,
-    retries: u64,
-    late: u64,
-}
-
-impl Traffic {
-    fn read(counters: &Counters) -> Self {
-        let sum = |counter| counters.sum("worker", counter) + counters.sum("shard", counter);
-        let once = || Self {
-            frames: sum(Counter::FramesSent),
-            messages: sum(Counter::MessagesSent),
-            busy: counters.sum("worker", Counter::Busy),
-            retries: counters.sum("worker", Counter::Retries),
-            late: counters.sum("shard", Counter::Late),
-        };
-        // Cores publish now and then while this reads. Two equal readings belong together.
-        let mut last = once();
-        for _ in 0..TRAFFIC_READS_MAX {
-            let next = once();
-            if next == last {
-                break;
-            }
-            last = next;
-        }
-        last
-    }
-
-    /// What was counted since an earlier moment.
-    fn since(self, earlier: Self) -> Self {
-        Self {
-            frames: self.frames.saturating_sub(earlier.frames),
-            messages: self.messages.saturating_sub(earlier.messages),
-            busy: self.busy.saturating_sub(earlier.busy),
-            retries: self.retries.saturating_sub(earlier.retries),
-            late: self.late.saturating_sub(earlier.late),
-        }
-    }
-}
-
 /// What one second brought, from all workers.
 struct Second {
     began: Instant,
@@ -301,14 +263,6 @@ struct Run<'a> {
     measure_began: Instant,
 }
 
-/// What came of a run.
-struct Measured {
-    totals: MicroTotals,
-    traffic: Traffic,
-    self_check: String,
-    lost: Option<String>,
-}
-
 impl Run<'_> {
     fn stages(&mut self, engine: &Engine) -> Result<Measured, BenchError> {
         self.connect()?;
@@ -330,11 +284,12 @@ impl Run<'_> {
         let after = Traffic::read(engine.counters());
         let totals = self.drain()?;
         let lost = self.lost();
-        let self_check = match &lost {
-            Some(why) => format!("not run: {why}"),
-            None => self.verify(&totals)?,
+        let self_check = match (totals.check_ends(), &lost) {
+            (Err(why), _) => why,
+            (Ok(()), Some(why)) => format!("not run: {why}"),
+            (Ok(()), None) => self.verify(&totals)?,
         };
-        let traffic = after.since(before);
+        let traffic = after.since(&before);
         Ok(Measured { totals, traffic, self_check, lost })
     }
 
@@ -416,8 +371,11 @@ impl Run<'_> {
                 let text = format!("{shard}: {why}");
                 let since = self.down.get(&shard.0).map_or_else(Instant::now, |(since, _)| *since);
                 // A link that is tried again and again is reported once.
-                if self.down.insert(shard.0, (since, why)).is_none() && stage > Stage::Connect {
-                    (self.progress)(Progress::LinkDown { why: text });
+                if self.down.insert(shard.0, (since, why)).is_none() {
+                    (self.progress)(match stage {
+                        Stage::Connect => Progress::Waiting { why: text },
+                        _ => Progress::LinkDown { why: text },
+                    });
                 }
             }
             MicroEvent::Interval { measured, committed, latency } => {
@@ -543,7 +501,7 @@ impl Run<'_> {
                 *all += sum;
             }
         }
-        Ok(totals.check(&all).err().unwrap_or_else(|| "ok".to_owned()))
+        Ok(totals.check_sums(&all).err().unwrap_or_else(|| "ok".to_owned()))
     }
 }
 
@@ -551,96 +509,4 @@ impl PartialOrd for Stage {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         (*self as u8).partial_cmp(&(*other as u8))
     }
-}
-
-impl Measured {
-    fn write_totals(&self, hdr: HdrFiles, plan: &Plan) -> Result<(), HdrFileError> {
-        let [latency, intended, lag] =
-            [&self.totals.latency, &self.totals.intended, &self.totals.lag].map(Recorder::total);
-        let mut totals = vec![("latency", &latency)];
-        if plan.micro.rate.is_some() {
-            totals.extend([("intended", &intended), ("lag", &lag)]);
-        }
-        hdr.finish(&totals)
-    }
-
-    fn report(self, plan: &Plan, info: &EngineInfo, counters: &Counters) -> Report {
-        let Self { totals, traffic, self_check, lost } = self;
-        let (cluster, process, micro) = (&plan.config.cluster, &plan.config.process, &plan.micro);
-        let summary = |recorder: &Recorder| LatencySummary::from_histogram(&recorder.total());
-        let latency_ns = summary(&totals.latency);
-        let open = micro.rate.map(|_| (summary(&totals.intended), summary(&totals.lag)));
-        let transport = match plan.target {
-            Target::Embedded(transport) => environment::transport_name(transport),
-            Target::Served => "served",
-        };
-        let duration_s = totals.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
-        let (keys, bytes) =
-            (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
-        let mut warnings = info.warnings.clone();
-        warnings.extend(lost);
-        let recorders = [&totals.latency, &totals.intended, &totals.lag];
-        let outside: u64 = recorders.iter().map(|r| r.below_range() + r.above_range()).sum();
-        if outside > 0 {
-            warnings.push(format!("{outside} latencies were negative or above a minute"));
-        }
-        let kept_up = open.and_then(|(response, lag)| open_loop_valid(&lag, &response));
-        if kept_up == Some(false) {
-            warnings.push("invalid: the generator lagged behind its schedule".to_owned());
-        }
-        if totals.unsent > 0 {
-            warnings.push(format!(
-                "invalid: about {} transactions of the schedule were never sent; lower --rate",
-                totals.unsent
-            ));
-        }
-        Report {
-            schema: SCHEMA,
-            program: "bench micro".to_owned(),
-            workload: "micro".to_owned(),
-            transport: transport.to_owned(),
-            shards: usize::from(cluster.shards),
-            coordinators: usize::from(process.coordinators),
-            in_flight: process.in_flight as usize,
-            ops: usize::from(micro.ops),
-            reads: micro.reads,
-            keys: micro.keys,
-            value_size: micro.value_size,
-            skew: micro.skew,
-            batch: usize::from(process.batch),
-            rate: micro.rate,
-            seed: micro.seed,
-            duration_s,
-            warmup_s: plan.warmup.as_secs_f64(),
-            committed: totals.committed,
-            aborted: totals.aborted,
-            refused: totals.refused,
-            unknown: totals.unknown,
-            late: traffic.late,
-            busy: traffic.busy,
-            retries: traffic.retries,
-            throughput_tps: ratio(totals.committed, duration_s).unwrap_or(0.0),
-            latency_ns,
-            open_loop_valid: if totals.unsent > 0 { Some(false) } else { kept_up },
-            intended_latency_ns: open.map(|(response, _)| response),
-            lag_ns: open.map(|(_, lag)| lag),
-            frames_sent: traffic.frames,
-            messages_per_frame: ratio(traffic.messages, as_f64(traffic.frames)),
-            bytes_per_key: ratio(bytes, as_f64(keys)),
-            self_check,
-            counters: counters.snapshot(),
-            environment: environment::of_engine(&plan.build, transport, &plan.config, info),
-            warnings,
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-fn as_f64(count: u64) -> f64 {
-    count as f64
-}
-
-/// A quotient, if there is one.
-fn ratio(count: u64, by: f64) -> Option<f64> {
-    (by > 0.0).then(|| as_f64(count) / by)
 }

@@ -53,7 +53,11 @@ pub fn of_engine(
     config: &Config,
     info: &EngineInfo,
 ) -> Environment {
-    let cores = Cores { shards: info.shard_cores.clone(), coordinators: info.worker_cores.clone() };
+    let cores = Cores {
+        shards: info.shard_cores.clone(),
+        coordinators: info.worker_cores.clone(),
+        prober: info.prober_core,
+    };
     Environment {
         config_hash: Some(format!("{:016x}", config.cluster.hash())),
         idle: config.process.idle.to_string(),

@@ -133,16 +133,18 @@ impl KeyChooser {
                 return key;
             }
         }
-        // Under a heavy skew nearly all draws are the same few keys: go down the ranks from here.
-        // At most `taken.len()` steps fail, since the ranks have different keys.
-        let mut rank = self.next_rank();
-        loop {
-            let key = self.key_of(rank);
-            if !taken.contains(&key) {
-                return key;
-            }
-            rank = (rank + 1) % self.keys;
-        }
+        // Under a heavy skew nearly all draws are the same few keys. At most `taken.len()` steps
+        // fail, since the ranks have different keys.
+        self.next_that(|key| !taken.contains(&key)).expect("fewer keys are taken than there are")
+    }
+
+    /// The first key that `fits`, going down the ranks from a drawn one; `None` if none does.
+    ///
+    /// For what draws alone hardly ever find: the cost is one draw and the steps that fail.
+    pub fn next_that(&mut self, fits: impl Fn(u64) -> bool) -> Option<u64> {
+        let start = self.next_rank();
+        let mut keys = (start..self.keys).chain(0..start).map(|rank| self.key_of(rank));
+        keys.find(|key| fits(*key))
     }
 
     /// The first steps of a Fisher-Yates shuffle, which cost no retries however few keys there are.
@@ -336,6 +338,19 @@ mod tests {
         }
         // Each key is in three of four draws; the standard deviation is 27.
         assert!(counts.iter().all(|count| (2_860..=3_140).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn the_key_that_fits_best_is_found_even_if_it_is_hardly_ever_drawn() {
+        let mut chooser = KeyChooser::new(1_000, 40.0, 3);
+        // Every draw is the hottest key, so that the walk begins there.
+        let hottest = chooser.next();
+        let second = chooser.next_that(|key| key != hottest).expect("many others");
+        assert_eq!(second, chooser.key_of(1));
+        for wanted in [0, 500, 999] {
+            assert_eq!(chooser.next_that(|key| key == wanted), Some(wanted));
+        }
+        assert_eq!(chooser.next_that(|key| key >= 1_000), None);
     }
 
     #[test]

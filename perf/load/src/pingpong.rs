@@ -160,7 +160,7 @@ pub fn run(
     Ok(plan.report(
         &recorder,
         span,
-        Cores { shards: vec![there], coordinators: vec![here] },
+        Cores { shards: vec![there], coordinators: vec![here], prober: None },
         pinned,
     ))
 }
@@ -204,7 +204,7 @@ fn greet(
         .map_err(|error| unusable(LinkError::Io(error).into()))?;
     let session = u64::from(std::process::id());
     let identity = Identity { session, cluster, features: Features::CHECKSUM };
-    let mut handshake = ClientHandshake::new(&identity, Role::Pinger, shard, 1);
+    let mut handshake = ClientHandshake::new(&identity, Role::Pinger, shard, 0, 1);
     let clock = Clock::new(ClockSource::Monotonic);
     let start = clock.now();
     loop {

@@ -15,8 +15,8 @@ use thiserror::Error;
 
 use crate::summary::{LatencySummary, fmt_ns_or_dash};
 
-/// Version of the document.
-pub const SCHEMA: u32 = 1;
+/// Version of the document. The second one counts `late` transactions, not their pieces.
+pub const SCHEMA: u32 = 2;
 
 /// The generator's lag may be at most one part in this many of the response time.
 const LAG_DIVISOR: u64 = 10;
@@ -84,8 +84,8 @@ pub struct Report {
     pub refused: u64,
     /// Transactions of the whole run, warm-up included, whose outcome was not learnt in time.
     pub unknown: u64,
-    /// Stamped transactions that reached a shard after their time, which the shard therefore moved
-    /// to a later one; none while there are no stamps.
+    /// Those of `stamped` that reached a shard after their time, which the shard therefore moved to
+    /// a later one.
     pub late: u64,
     /// Times a shard answered that it was busy.
     pub busy: u64,
@@ -116,6 +116,76 @@ pub struct Report {
     pub environment: Environment,
     /// What makes the numbers less than they could be, a sentence each.
     pub warnings: Vec<String>,
+    /// Share of the transactions that were to touch several shards, 0 to 1.
+    pub cross: f64,
+    /// Shards that each of those touches; `null` where there were to be none.
+    pub span: Option<u16>,
+    /// Share of `committed` that touched several shards; `null` where nothing committed.
+    pub cross_share: Option<f64>,
+    /// Those of `committed` that had a stamp, because they touched several shards.
+    pub stamped: u64,
+    /// Share of `stamped` that was not `late` on any shard; `null` where nothing was stamped.
+    pub on_time_ratio: Option<f64>,
+    /// Of those that were late, by how much at the shard where they were latest.
+    pub late_ns: Option<LatencySummary>,
+    /// From arrival to release of stamped transactions, at the shard where that took longest.
+    pub hold_ns: Option<LatencySummary>,
+    /// From admission to agreement of stamped transactions, at the shard where that took longest.
+    pub agreement_ns: Option<LatencySummary>,
+    /// Proposals that the shards of this process sent for each frame that they sent, replies and
+    /// all; `null` where no shard of this process sent a frame.
+    pub proposals_per_frame: Option<f64>,
+    /// The shards of this process; none where they are served elsewhere.
+    pub per_shard: Vec<ShardFigures>,
+    /// What a stamp has beyond the longest one-way delay.
+    pub headroom_ns: u64,
+    /// How one-way delays were estimated.
+    pub estimator: String,
+    /// Every transaction from the beginning of the warm-up to the end.
+    pub whole_run: WholeRun,
+}
+
+/// What one shard did while measuring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardFigures {
+    /// Which one.
+    pub shard: u16,
+    /// Transactions, and pieces of some, that committed there.
+    pub committed: u64,
+    /// Operations that it ran.
+    pub ops: u64,
+    /// Stamped pieces that it admitted.
+    pub stamped: u64,
+    /// Those of them that came after their time.
+    pub late: u64,
+    /// Entries that it held at the end of the measured part.
+    pub held: u64,
+}
+
+/// How many transactions were submitted and how they ended, warm-up included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholeRun {
+    /// Taken by a coordinator.
+    pub submitted: u64,
+    /// Ended as done.
+    pub committed: u64,
+    /// Ended as undone for a reason of their own.
+    pub aborted: u64,
+    /// Ended as turned away.
+    pub refused: u64,
+    /// Ended without anybody knowing how.
+    pub unknown: u64,
+}
+
+impl WholeRun {
+    /// Adds the transactions of another worker.
+    pub fn add(&mut self, other: &Self) {
+        self.submitted += other.submitted;
+        self.committed += other.committed;
+        self.aborted += other.aborted;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+    }
 }
 
 /// Where and how a run was made: what one needs to repeat it.
@@ -156,6 +226,8 @@ pub struct Cores {
     pub shards: Vec<usize>,
     /// Cores of the coordinators.
     pub coordinators: Vec<usize>,
+    /// Core of the prober; `null` where there is none.
+    pub prober: Option<usize>,
 }
 
 /// Whether an open loop measured the system rather than its own generator: the lag's p99 is at most
@@ -231,7 +303,7 @@ mod tests {
             config_hash: None,
             cpu_model: "a processor".to_owned(),
             kernel: "Linux 6.1".to_owned(),
-            cores: Cores { shards: vec![1], coordinators: vec![0] },
+            cores: Cores { shards: vec![1], coordinators: vec![0], prober: None },
             pinned: true,
             idle: "backoff".to_owned(),
             backend: "threads".to_owned(),
@@ -288,6 +360,19 @@ mod tests {
             counters: BTreeMap::from([("stalls".to_owned(), 9)]),
             environment: environment(),
             warnings: Vec::new(),
+            cross: 0.5,
+            span: Some(2),
+            cross_share: Some(0.498),
+            stamped: 6_000_000,
+            on_time_ratio: Some(0.999),
+            late_ns: Some(p99(Some(80_000))),
+            hold_ns: Some(p99(Some(210_000))),
+            agreement_ns: None,
+            proposals_per_frame: Some(7.5),
+            per_shard: vec![ShardFigures { shard: 1, committed: 5, ..ShardFigures::default() }],
+            headroom_ns: 100_000,
+            estimator: "window-percentile".to_owned(),
+            whole_run: WholeRun { submitted: 9, committed: 8, unknown: 1, ..WholeRun::default() },
         }
     }
 
@@ -308,7 +393,8 @@ mod tests {
             keys value_size skew batch rate seed duration_s warmup_s committed aborted refused \
             unknown late busy retries throughput_tps latency_ns intended_latency_ns lag_ns \
             open_loop_valid frames_sent messages_per_frame bytes_per_key self_check counters \
-            environment warnings";
+            environment warnings cross span cross_share stamped on_time_ratio late_ns hold_ns \
+            agreement_ns proposals_per_frame per_shard headroom_ns estimator whole_run";
         let mut rest = text.as_str();
         for field in fields.split_whitespace() {
             let (_, after) = rest
@@ -321,7 +407,8 @@ mod tests {
     #[test]
     fn what_does_not_apply_is_null_and_not_left_out() {
         let json = serde_json::to_value(report()).expect("a report is JSON");
-        for field in ["rate", "intended_latency_ns", "lag_ns", "open_loop_valid", "bytes_per_key"] {
+        let fields = ["rate", "intended_latency_ns", "lag_ns", "open_loop_valid", "bytes_per_key"];
+        for field in fields.into_iter().chain(["agreement_ns"]) {
             assert!(json.get(field).is_some_and(serde_json::Value::is_null), "{field}");
         }
     }

@@ -134,7 +134,7 @@ pub fn run(plan: &Roofline, interrupt: &flume::Receiver<()>) -> io::Result<Roofl
     let duration_s = sent.measured.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 transactions")]
     let throughput_tps = if duration_s > 0.0 { sent.committed as f64 / duration_s } else { 0.0 };
-    let cores = Cores { shards: vec![there], coordinators: vec![here] };
+    let cores = Cores { shards: vec![there], coordinators: vec![here], prober: None };
     Ok(RooflineReport {
         schema: crate::report::SCHEMA,
         program: "bench roofline".to_owned(),

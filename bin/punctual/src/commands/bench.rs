@@ -5,15 +5,12 @@ mod pingpong;
 mod roofline;
 
 use crate::commands::UsageError;
-use crate::eprintln_line;
-use anyhow::Context;
+use crate::commands::output::{Output, grouped, row};
 use clap::{Args, Subcommand};
 use punctual_load::environment::Build;
 use punctual_runtime::Transport;
 use punctual_runtime::config::parse_duration;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,49 +45,7 @@ struct Common {
 impl Common {
     /// Opens what the result goes to. A file that cannot be written must not cost a run.
     fn output(&self) -> Result<Output, UsageError> {
-        let Some(path) = &self.json else { return Ok(Output::Summary) };
-        if path == Path::new("-") {
-            return Ok(Output::Json);
-        }
-        match File::create(path) {
-            Ok(file) => Ok(Output::Both { file, path: path.clone() }),
-            Err(error) => {
-                let path = path.display();
-                Err(UsageError(format!("--json {path} cannot be written: {error}")))
-            }
-        }
-    }
-}
-
-/// Where the result of a run goes.
-enum Output {
-    /// The summary to standard output.
-    Summary,
-    /// The document to standard output, the summary to standard error.
-    Json,
-    /// The summary to standard output, the document to a file.
-    Both { file: File, path: PathBuf },
-}
-
-impl Output {
-    /// Shows the summary and writes the document.
-    fn write(self, summary: &str, report: &impl serde::Serialize) -> anyhow::Result<()> {
-        let json = serde_json::to_string_pretty(report)? + "\n";
-        let print = |text: &str| {
-            std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
-        };
-        match self {
-            Self::Summary => print(summary),
-            Self::Json => {
-                eprintln_line(summary.trim_end());
-                print(&json)
-            }
-            Self::Both { mut file, path } => {
-                print(summary)?;
-                let written = file.write_all(json.as_bytes());
-                written.with_context(|| format!("writing {}", path.display()))
-            }
-        }
+        Output::open(self.json.as_deref())
     }
 }
 
@@ -128,34 +83,5 @@ fn build() -> Build {
     Build {
         git_commit: option_env!("PUNCTUAL_GIT_COMMIT").map(str::to_owned),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
-/// A number with a separator every three digits.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A row of a table for people.
-fn row(name: &str, value: &str) -> String {
-    format!("  {name:<14} {value}\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three_digits() {
-        let texts = [0.0, 999.4, 1_000.0, 1_234_567.0].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
     }
 }

@@ -2,7 +2,10 @@
 
 pub(crate) mod bench;
 pub(crate) mod env;
+mod output;
+pub(crate) mod owd;
 pub(crate) mod serve;
+pub(crate) mod sim;
 
 use punctual_load::BenchError;
 use punctual_load::pingpong::PingPongError;

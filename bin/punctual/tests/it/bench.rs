@@ -8,6 +8,8 @@ use std::fs;
 
 /// What a latency is summed up in.
 const LATENCY: [&str; 8] = ["max", "mean", "p50", "p90", "p99", "p99_9", "p99_99", "samples"];
+/// What only a run with transactions on several shards has.
+const STAMPED: [&str; 5] = ["span", "on_time_ratio", "late_ns", "hold_ns", "agreement_ns"];
 /// What only a run at a given rate has.
 const OPEN_LOOP: [&str; 4] = ["rate", "intended_latency_ns", "lag_ns", "open_loop_valid"];
 
@@ -45,7 +47,7 @@ fn a_run_over_every_transport_checks_itself_and_writes_what_is_documented() {
         assert_eq!(keys(&report["latency_ns"]), LATENCY);
         assert_eq!(keys(&report["environment"]), documented("`environment` says where"));
         let expected = [
-            ("schema", json!(1)),
+            ("schema", json!(2)),
             ("program", json!("bench micro")),
             ("transport", json!(transport)),
             ("shards", json!(1)),
@@ -63,6 +65,10 @@ fn a_run_over_every_transport_checks_itself_and_writes_what_is_documented() {
         for field in OPEN_LOOP {
             assert!(!has(&report, field), "{field} in a closed loop");
         }
+        for field in STAMPED {
+            assert!(!has(&report, field), "{field} with a single shard");
+        }
+        assert_eq!((&report["cross_share"], &report["stamped"]), (&json!(0.0), &json!(0)));
 
         assert!(ended.stdout.starts_with(&format!("micro over {transport}: ")), "{}", ended.stdout);
         for stage in ["loading the keys", "warming up", "measuring", "checking the store"] {
@@ -106,9 +112,63 @@ fn several_shards_and_coordinators_all_work() {
     assert!((on_shard(0) + on_shard(1) - 2000.0).abs() < 0.5, "the keys are on one shard each");
 }
 
+/// Fails unless every transaction of the run has ended, and once.
+fn expect_all_ended(report: &Value) {
+    let of_run = |field: &str| number(report, &format!("/whole_run/{field}"));
+    let ends = ["committed", "aborted", "refused", "unknown"].map(of_run);
+    assert_eq!(of_run("submitted"), ends.iter().sum::<f64>(), "{report:#}");
+    assert!(of_run("committed") >= number(report, "/committed"), "{report:#}");
+}
+
+#[test]
+fn half_of_the_transactions_touch_both_shards_and_all_agree_with_the_stores() {
+    for transport in ["ring", "tcp"] {
+        let options = ["--transport", transport, "--shards", "2", "--cross", "0.5"];
+        let (ended, report) = bench(&micro(&options));
+        let [share, stamped, committed] =
+            ["/cross_share", "/stamped", "/committed"].map(|field| number(&report, field));
+        assert!((0.2..=0.8).contains(&share), "{share} of {committed} over {transport}");
+        assert_eq!(stamped, (share * committed).round(), "those on two shards have a stamp");
+        assert_eq!((&report["cross"], &report["span"]), (&json!(0.5), &json!(2)));
+        let late = number(&report, "/late");
+        let on_time = number(&report, "/on_time_ratio");
+        assert!((on_time - (stamped - late) / stamped).abs() < 1e-9, "{on_time} are on time");
+        for (series, samples) in [("hold", stamped), ("agreement", stamped), ("late", late)] {
+            assert_eq!(number(&report, &format!("/{series}_ns/samples")), samples, "{series}");
+        }
+        assert!(number(&report, "/proposals_per_frame") > 0.0, "no proposals over {transport}");
+        for shard in 0..2 {
+            let stamped = number(&report, &format!("/per_shard/{shard}/stamped"));
+            assert!(stamped > 0.0, "shard {shard} had no part over {transport}");
+        }
+        assert!(report["environment"]["cores"]["prober"].is_u64(), "{report:#}");
+        expect_all_ended(&report);
+        for row in ["cross", "on time", "hold", "agreement", "proposals", "shard 0", "shard 1"] {
+            let shown = ended.stdout.lines().any(|line| line.trim_start().starts_with(row));
+            assert!(shown, "no {row} in:\n{}", ended.stdout);
+        }
+    }
+}
+
+#[test]
+fn every_transaction_can_touch_several_shards_of_a_hot_set() {
+    let mut options = vec!["--shards", "4", "--cross", "1", "--span", "3", "--ops", "6"];
+    options.extend(["--keys", "100", "--prober", "off"]);
+    let (_, report) = bench(&micro(&options));
+    assert_eq!(report["cross_share"], 1.0);
+    assert_eq!(report["stamped"], report["committed"]);
+    assert!(report["environment"]["cores"]["prober"].is_null(), "{report:#}");
+    expect_all_ended(&report);
+    let shards = report["per_shard"].as_array().expect("the shards of this process");
+    let part = |shard: &Value| shard["stamped"].as_u64() > Some(0);
+    assert!(shards.len() == 4 && shards.iter().all(part), "{shards:#?}");
+}
+
 #[test]
 fn options_show_in_the_document_of_a_run_that_still_agrees_with_the_store() {
-    let cases: [(&[&str], &str, Value); 7] = [
+    let cases: [(&[&str], &str, Value); 9] = [
+        (&["--headroom", "1ms"], "/headroom_ns", json!(1_000_000)),
+        (&["--estimator", "ewma"], "/estimator", json!("ewma")),
         (&["--skew", "0.99"], "/skew", json!(0.99)),
         (&["--ops", "3"], "/ops", json!(3)),
         (&["--reads", "0"], "/reads", json!(0.0)),
@@ -247,7 +307,7 @@ fn pingpong_plays_over_every_transport() {
         let mut args = vec!["bench", "pingpong", "--transport", transport];
         args.extend(["--duration", "100ms", "--warmup", "10ms", "--bytes", "32"]);
         let (ended, report) = bench(&args);
-        assert_eq!(report["schema"], 1);
+        assert_eq!(report["schema"], 2);
         assert_eq!(report["program"], "bench pingpong");
         assert_eq!(report["transport"], transport);
         assert_eq!(report["payload_bytes"], 32);
@@ -267,7 +327,7 @@ fn the_roofline_finds_everything_it_sent_in_its_array() {
         args.extend(["--duration", "100ms", "--warmup", "10ms"]);
         args.extend(options);
         let (_, report) = bench(&args);
-        assert_eq!(report["schema"], 1);
+        assert_eq!(report["schema"], 2);
         assert_eq!(report["program"], "bench roofline");
         assert_eq!(report["transport"], "tcp");
         assert_eq!(keys(&report["environment"]), documented("`environment` says where"));

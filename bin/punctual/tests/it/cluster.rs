@@ -2,6 +2,7 @@
 
 use crate::support::{Running, bench, document, folder, micro, number, run, text, write};
 use crate::{read, root};
+use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -132,6 +133,38 @@ fn a_bench_that_cannot_reach_a_shard_says_which() {
 }
 
 #[test]
+fn a_bench_waits_for_an_absent_shard_as_long_as_it_is_told() {
+    let dir = folder();
+    let config = cluster(&dir, 2, "connect_timeout = \"10m\"");
+    let serving = serve(&config, &["--shards", "0"]);
+    let options = ["--config", &config, "--cross", "1", "--connect-timeout", "300ms"];
+    let ended = run(&micro(&options));
+    ended.expect_code(2);
+    assert!(ended.stderr.contains("waiting for shard 1: "), "{}", ended.stderr);
+    let error = ended.error();
+    assert!(error.contains("not connected within 300ms: shard 1"), "{error}");
+    stop(serving);
+}
+
+#[test]
+fn transactions_on_both_shards_run_with_a_process_for_each() {
+    let dir = folder();
+    let config = cluster(&dir, 2, "");
+    let first = serve(&config, &["--shards", "0"]);
+    let second = serve(&config, &["--shards", "1"]);
+    let (_, report) = bench(&micro(&["--config", &config, "--cross", "0.5"]));
+    let stamped = number(&report, "/stamped");
+    assert!(stamped > 0.0, "{report:#}");
+    assert_eq!(number(&report, "/agreement_ns/samples"), stamped);
+    // What happens on shards is counted where they are.
+    assert_eq!(report["per_shard"], Value::Array(Vec::new()));
+    assert!(report["proposals_per_frame"].is_null(), "{report:#}");
+    for (shard, (committed, _)) in [first, second].map(stop).into_iter().enumerate() {
+        assert!(committed as f64 > stamped, "shard {shard} committed {committed} of {stamped}");
+    }
+}
+
+#[test]
 fn members_with_other_limits_refuse_each_other_and_say_why() {
     let dir = folder();
     let config = cluster(&dir, 1, "");
@@ -197,6 +230,60 @@ fn a_shard_killed_just_before_the_end_of_a_run_does_not_cost_the_report() {
     let ended = running.finish();
     ended.expect_code(1);
     expect_lost(&file, &ended.stdout);
+}
+
+#[test]
+fn a_shard_that_comes_back_without_its_memory_in_a_run_over_both_is_no_success() {
+    let dir = folder();
+    let config = cluster(&dir, 2, "deadline = \"1s\"");
+    let first = serve(&config, &["--shards", "0"]);
+    let mut second = serve(&config, &["--shards", "1"]);
+    let file = dir.path().join("run.json");
+    let mut options = vec!["--config", &config, "--cross", "0.5", "--duration", "3s"];
+    options.extend(["--json", text(&file)]);
+    let mut running = Running::start(&micro(&options));
+    running.wait_for_line("measuring");
+    second.kill();
+    running.wait_for_line("link lost");
+    let second = serve(&config, &["--shards", "1"]);
+    let ended = running.finish();
+    ended.expect_code(1);
+    let report = document(&file);
+    assert!(number(&report, "/unknown") > 0.0, "{report:#}");
+    assert_eq!(report["unknown"], report["whole_run"]["unknown"]);
+    assert_ne!(report["self_check"], "ok", "what was acknowledged is gone");
+    // Nothing is left on either that would be in the way of the next.
+    let (_, report) = bench(&micro(&["--config", &config, "--cross", "1"]));
+    assert_eq!(report["cross_share"], 1.0);
+    for serving in [first, second] {
+        stop(serving);
+    }
+}
+
+#[test]
+fn a_shard_that_stands_still_for_longer_than_the_deadline_leaves_a_result_within_its_bounds() {
+    let dir = folder();
+    let config = cluster(&dir, 2, "deadline = \"800ms\"\nrequest_timeout = \"100ms\"");
+    let first = serve(&config, &["--shards", "0"]);
+    let second = serve(&config, &["--shards", "1"]);
+    let file = dir.path().join("run.json");
+    let mut options = vec!["--config", &config, "--cross", "0.5", "--duration", "4s"];
+    options.extend(["--json", text(&file)]);
+    let mut running = Running::start(&micro(&options));
+    running.wait_for_line("measuring");
+    second.signal("STOP");
+    // A line a second: at the second one it has stood still for longer than the deadline.
+    running.wait_for_line("txn/s");
+    running.wait_for_line("txn/s");
+    second.signal("CONT");
+    let ended = running.finish();
+    ended.expect_code(1);
+    let report = document(&file);
+    assert!(number(&report, "/unknown") > 0.0, "{report:#}");
+    assert_eq!(report["self_check"], "ok", "{report:#}");
+    for serving in [first, second] {
+        stop(serving);
+    }
 }
 
 #[test]

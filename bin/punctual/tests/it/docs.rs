@@ -3,8 +3,9 @@
 
 use crate::{expect_none, files_under, read, relative, root};
 use punctual_wire::{
-    BatchWriter, CloseReason, Features, Handshake, Hello, Key, Limits, MAGIC, Op, OpResult, Piece,
-    Reply, ReplyStatus, ResultStatus, Role, TxnSequence, VERSION,
+    BatchWriter, CloseReason, Features, Handshake, Hello, Key, Limits, MAGIC, Op, OpResult,
+    Participant, PeerMessage, Piece, Probe, RefusedReason, Reply, ReplyStatus, ReplyTiming,
+    ResultStatus, Role, TxnId, TxnSequence, VERSION,
 };
 use std::path::PathBuf;
 
@@ -102,6 +103,28 @@ fn the_wire_format_page_lists_every_close_reason() {
 }
 
 #[test]
+fn the_wire_format_page_lists_every_reason_of_a_refusal() {
+    let page = wire_format();
+    let (_, section) = page.split_once("## Reply").expect("a section on replies");
+    let mut offenders = Vec::new();
+    for reason in RefusedReason::ALL {
+        // `StampTooFar` has a row with the name `stamp too far`.
+        let mut name = String::new();
+        for letter in format!("{reason:?}").chars() {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push(' ');
+            }
+            name.extend(letter.to_lowercase());
+        }
+        let row = format!("| {} | {name} |", reason as u8);
+        if !section.contains(&row) {
+            offenders.push(row);
+        }
+    }
+    expect_none("rows missing from docs/wire-format.md", &offenders);
+}
+
+#[test]
 fn the_hello_of_the_wire_format_page_is_what_the_writer_makes() {
     let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
     let hello = Hello {
@@ -110,7 +133,7 @@ fn the_hello_of_the_wire_format_page_is_what_the_writer_makes() {
         role: Role::Coordinator as u8,
         reserved: 0,
         shard: 0_u16.into(),
-        reserved2: 0_u16.into(),
+        from: 0_u16.into(),
         session: 0x1122_3344_5566_7788_u64.into(),
         cluster: 0xa1b2_c3d4_e5f6_0718_u64.into(),
         features: Features::CHECKSUM.0.into(),
@@ -151,6 +174,65 @@ fn the_reply_of_the_wire_format_page_is_what_the_writer_makes() {
     Reply::write(&mut out, TxnSequence::new(6, 3), done, 1_000_000_008, 1, &body);
     out.seal();
     assert_eq!(hex_block(&wire_format(), "reply"), out.sealed());
+}
+
+/// The transaction on two shards of the wire format page.
+const SHARED: TxnId = TxnId { session: 0x1122_3344_5566_7788, sequence: TxnSequence(0x0001_0007) };
+
+/// The bytes that a block of the wire format page shows are those that `write` makes.
+fn assert_shows(name: &str, write: impl FnOnce(&mut BatchWriter)) {
+    let mut out = BatchWriter::new(Limits::DEFAULT, 64, false);
+    write(&mut out);
+    out.seal();
+    assert_eq!(hex_block(&wire_format(), name), out.sealed(), "{name}");
+}
+
+#[test]
+fn the_stamped_piece_and_the_timed_reply_of_the_wire_format_page_are_what_the_writer_makes() {
+    let sequence = SHARED.sequence;
+    assert_shows("stamped", |out| {
+        let participants = [
+            Participant { shard: 0, incarnation: 0x0123_4567 },
+            Participant { shard: 3, incarnation: 0x99aa_bbcc },
+        ];
+        let mut body = Vec::new();
+        Op::Add { key: Key::Word(42), delta: -1 }.write(&mut body);
+        Piece::write_stamped(out, sequence, 2_000_000_000, &participants, false, 1, &body);
+    });
+    assert_shows("timed", |out| {
+        let timing = ReplyTiming {
+            received_at: 1_999_900_000,
+            agreed_after: 85_000,
+            released_after: 161_000,
+        };
+        let mut body = Vec::new();
+        OpResult::with(ResultStatus::Ok, &0_i64.to_le_bytes()).write(&mut body);
+        let done = ReplyStatus::Committed;
+        Reply::write_timed(out, sequence, done, 2_000_060_000, timing, 1, &body);
+    });
+}
+
+#[test]
+fn the_peer_frame_of_the_wire_format_page_is_what_the_writer_makes() {
+    assert_shows("peer", |out| {
+        let (txn, local, to) = (SHARED, 2_000_000_000, 0x99aa_bbcc);
+        PeerMessage::Propose { txn, local, to, answer: false }.write(out);
+        PeerMessage::Watermark { at: 1_999_000_000 }.write(out);
+    });
+}
+
+#[test]
+fn the_probes_of_the_wire_format_page_are_what_the_writer_makes() {
+    let on_time = Probe { id: 4, t1: 5_000_000, ..Probe::default() };
+    assert_shows("probe", |out| {
+        Probe { t4: 4_090_000, ..on_time }.write(out);
+        let late = Probe { id: 5, late: true, t1: 6_700_000, ..on_time };
+        Probe { t4: 5_095_000, ..late }.write(out);
+    });
+    assert_shows("answer", |out| {
+        let answer = Probe { is_reply: true, ..on_time };
+        Probe { t2: 905_040_000, t3: 905_045_000, ..answer }.write(out);
+    });
 }
 
 /// The README and every page of the book.

@@ -4,14 +4,16 @@ use crate::root;
 use crate::support::run;
 use std::collections::BTreeMap;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 9] = [
     "punctual",
     "punctual bench",
     "punctual bench micro",
     "punctual bench pingpong",
     "punctual bench roofline",
     "punctual env",
+    "punctual owd",
     "punctual serve",
+    "punctual sim",
 ];
 
 #[test]

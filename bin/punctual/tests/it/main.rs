@@ -8,6 +8,8 @@ mod cluster;
 mod docs;
 mod env;
 mod help;
+mod owd;
+mod sim;
 mod support;
 mod tidy;
 mod usage;

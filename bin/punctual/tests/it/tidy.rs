@@ -19,9 +19,17 @@ const EDGES: &[(&str, &[&str])] = &[
     ("punctual-core", &["punctual-wire"]),
     ("punctual-runtime", &["punctual-core", "punctual-link", "punctual-wire"]),
     ("punctual-load", &["punctual-core", "punctual-link", "punctual-runtime", "punctual-wire"]),
+    ("punctual-sim", &["punctual-core", "punctual-wire"]),
     (
         "punctual",
-        &["punctual-core", "punctual-link", "punctual-load", "punctual-runtime", "punctual-wire"],
+        &[
+            "punctual-core",
+            "punctual-link",
+            "punctual-load",
+            "punctual-runtime",
+            "punctual-sim",
+            "punctual-wire",
+        ],
     ),
 ];
 

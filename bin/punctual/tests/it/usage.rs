@@ -29,7 +29,8 @@ fn a_wrong_configuration_names_the_line_and_the_nearest_right_name() {
         ("[serve]\nshards = [0, 1]\n", 4, "the cluster has 0..=0"),
         ("[serve\n", 3, "is not valid TOML"),
     ];
-    let commands: [&[&str]; 3] = [&["serve"], &["bench", "micro"], &["bench", "pingpong"]];
+    let commands: [&[&str]; 4] =
+        [&["serve"], &["owd"], &["bench", "micro"], &["bench", "pingpong"]];
     let dir = folder();
     for (tail, line, hint) in cases {
         let config = write(&dir, "cluster.toml", &format!("{HEAD}{tail}"));
@@ -55,11 +56,16 @@ fn a_configuration_that_is_not_there_is_named() {
 fn options_that_contradict_limits_or_each_other_are_one_line() {
     let dir = folder();
     let config = write(&dir, "cluster.toml", HEAD);
-    let few_keys = ["bench", "micro", "--shards", "2", "--keys", "79"];
+    let few_keys = ["bench", "micro", "--shards", "2", "--keys", "19"];
+    let wide = ["bench", "micro", "--shards", "2", "--cross", "1", "--span", "3"];
+    let few_ops = ["bench", "micro", "--shards", "2", "--cross", "1", "--ops", "1"];
     let long_replies = ["bench", "micro", "--ops", "100", "--value-size", "20000"];
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["bench", "micro", "--ops", "20", "--keys", "10"], "--ops 20 distinct keys"),
-        (&few_keys, "need at least 80 --keys"),
+        (&few_keys, "of --keys 19, and a transaction takes up to 10 of them"),
+        (&wide, "--span 3 is outside 2..=2"),
+        (&few_ops, "--ops 1 are too few for a key on each of --span 2 shards"),
+        (&["bench", "micro", "--cross", "0.5"], "--cross 0.5 needs two --shards at least"),
         (&long_replies, "lower one of them or raise frame_bytes_max"),
         (&["bench", "micro", "--value-size", "4"], "--value-size 4 is outside 8..="),
         (&["bench", "micro", "--batch", "1000"], "batch = 1000 is outside 1..=256"),
@@ -77,8 +83,16 @@ fn options_that_contradict_limits_or_each_other_are_one_line() {
 
 #[test]
 fn what_the_command_line_does_not_know_is_refused_with_the_nearest_option() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["bench", "micro", "--durration", "1s"], "'--duration'"),
+        (&["bench", "micro", "--cross", "1.1"], "a share is between 0 and 1"),
+        (&["bench", "micro", "--shards", "2", "--span", "2"], "--cross"),
+        (&["bench", "micro", "--estimator", "ewmaa"], "did you mean \"ewma\"?"),
+        (&["owd"], "--config"),
+        (&["owd", "--config", "x.toml", "--json", "-"], "--once"),
+        (&["sim"], "--seed"),
+        (&["sim", "--seed", "1", "--faults", "fire"], "there is no fault \"fire\""),
+        (&["sim", "--seed", "1", "--seeds", "2"], "cannot be used with"),
         (&["bench", "micro", "--idle", "spinn"], "did you mean \"spin\"?"),
         (&["bench", "micro", "--batch", "some"], "a number of messages, or off"),
         (&["bench", "micro", "--transport", "tcp", "--config", "x.toml"], "cannot be used with"),

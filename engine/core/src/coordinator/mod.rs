@@ -1,28 +1,37 @@
 //! A coordinator worker: it dispatches transactions without ever waiting and takes their outcomes
 //! as they come.
 //!
-//! Every transaction in flight has a slot. Its piece is kept there until the outcome is known, so
-//! that it can be sent again under the same id (R8) when a timeout passes or a link comes back. A
-//! transaction always ends: committed, aborted, refused, or, when the deadline passes or the shard
+//! Every transaction in flight has a slot. Its pieces are kept there until the outcome is known, so
+//! that they can be sent again under the same id (R8) when a timeout passes or a link comes back. A
+//! transaction always ends: committed, aborted, refused, or, when the deadline passes or a shard
 //! lost its memory, unknown.
+//!
+//! A transaction on several shards is stamped with a time at which all of them should have its
+//! pieces (R1), by estimates of the one-way delay to each. It is complete when all have replied.
 
 mod slots;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
+use crate::owd::{OwdConfig, OwdEstimator, OwdSample};
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
-    BatchWriter, Frame, Limits, Piece, RefusedReason, Reply, ReplyReader, ReplyStatus,
-    ResultReader, TxnSequence, WireError,
+    BatchWriter, Frame, Limits, PARTICIPANTS_MAX, Participant, Piece, RefusedReason, Reply, ReplyReader, ReplyStatus,
+    ReplyTiming, ResultReader, TxnSequence, WireError,
 };
-use slots::{Slots, State};
+use slots::{Common, Slot, Slots, State};
 use std::time::Duration;
 use thiserror::Error;
 pub use transaction::{Transaction, TransactionError};
+use transaction::{Part, Parts};
+
+/// The shortest distance of two delay samples from the replies of a shard. More would cost time and
+/// say no more.
+const SAMPLE_INTERVAL: Nanos = Nanos(100_000);
 
 /// What a coordinator must know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CoordinatorConfig {
     /// Number of shards.
     pub shards: u16,
@@ -37,6 +46,11 @@ pub struct CoordinatorConfig {
     pub deadline: Duration,
     /// A piece that met a busy shard is sent again after this.
     pub busy_backoff: Duration,
+    /// Added to the estimated delay in the stamp of a transaction on several shards. More of it
+    /// makes fewer arrive late, and all of them wait longer.
+    pub headroom: Nanos,
+    /// How delays are estimated.
+    pub owd: OwdConfig,
 }
 
 /// Why a transaction ends without anybody knowing whether it ran.
@@ -48,6 +62,10 @@ pub enum UnknownReason {
     ShardRestarted,
     /// The coordinator stopped.
     Stopped,
+    /// Procedures on several shards did not decide alike: some committed and some aborted.
+    VerdictsDiffer,
+    /// Shards named different commit times: a mistake in this program, counted as such.
+    TimesDiffer,
 }
 
 /// How a transaction ended.
@@ -80,8 +98,30 @@ pub struct Completion<'a> {
     pub outcome: Outcome,
     /// When it was submitted.
     pub submitted_at: Nanos,
-    /// One result an operation, in their order; what the procedure reported, for a call.
+    /// One result an operation, in their order; what the procedures reported, for calls.
     pub results: ResultReader<'a>,
+    /// How a transaction on several shards fared there, once all have replied.
+    pub timing: Option<Timing>,
+}
+
+/// How a transaction on several shards fared there, at the worst of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// By how much it arrived after its stamp; zero: on time everywhere.
+    pub late: Nanos,
+    /// From arrival to release.
+    pub hold: Nanos,
+    /// From admission until the shards agreed on its time.
+    pub agreement: Nanos,
+}
+
+impl Timing {
+    /// Takes the reply of one shard into account.
+    fn add(&mut self, stamp: Nanos, timing: ReplyTiming) {
+        self.late = self.late.max(Nanos(timing.received_at) - stamp);
+        self.hold = self.hold.max(Nanos(timing.released_after.into()));
+        self.agreement = self.agreement.max(Nanos(timing.agreed_after.into()));
+    }
 }
 
 /// Why a transaction is not taken. Nothing happened; it is as it was.
@@ -111,12 +151,10 @@ pub enum ReplyError {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// It comes from a shard that the transaction does not involve.
-    #[error("{from} answered a transaction of {expected}")]
+    #[error("{from} answered a transaction of which it has no part")]
     WrongShard {
         /// Who answered.
         from: ShardId,
-        /// Who was asked.
-        expected: ShardId,
     },
     /// Its results are not those of the operations.
     #[error("{found} results for {expected} operations")]
@@ -153,10 +191,19 @@ pub struct CoordinatorStats {
     pub busy: u64,
     /// Replies to what is not in flight any more.
     pub stale_replies: u64,
+    /// Transactions on several shards that were taken.
+    pub stamped: u64,
+    /// Those of them that committed and had arrived at some shard after their time.
+    pub late: u64,
+    /// Those that some shards committed and others aborted.
+    pub verdicts_differ: u64,
+    /// Those whose shards named different commit times. Anything but zero is a mistake in this
+    /// program.
+    pub commit_mismatch: u64,
 }
 
 /// What a coordinator knows of a shard.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct ShardView {
     /// The run of the shard and the outcome table there, since the first link.
     memory: Option<(SessionId, u32)>,
@@ -168,6 +215,22 @@ struct ShardView {
     credit: u32,
     /// No further decrease before this: what is in flight was sent under the old window.
     decrease_after: Nanos,
+    /// When it last replied to anything.
+    heard_at: Nanos,
+    sampled_at: Nanos,
+    owd: OwdEstimator,
+}
+
+impl ShardView {
+    /// Widens the window, a little for each reply.
+    #[inline]
+    fn credit(&mut self, window_max: u32) {
+        self.credit += 1;
+        if self.credit >= self.window {
+            self.credit = 0;
+            self.window = (self.window + 1).min(window_max);
+        }
+    }
 }
 
 /// A coordinator worker.
@@ -176,6 +239,10 @@ pub struct Coordinator {
     config: CoordinatorConfig,
     slots: Slots,
     shards: Vec<ShardView>,
+    /// The shards of one transaction, while its pieces are written.
+    participants: Vec<Participant>,
+    /// The results of one transaction, in the order of its operations.
+    results: Vec<u8>,
     stats: CoordinatorStats,
 }
 
@@ -189,13 +256,33 @@ impl Coordinator {
             window: config.in_flight_max,
             credit: 0,
             decrease_after: Nanos(i64::MIN),
+            heard_at: Nanos(i64::MIN),
+            sampled_at: Nanos(i64::MIN),
+            owd: OwdEstimator::new(&config.owd),
         };
         Self {
             slots: Slots::new(config.in_flight_max),
             shards: vec![view; usize::from(config.shards)],
+            participants: Vec::new(),
+            results: Vec::new(),
             stats: CoordinatorStats::default(),
             config,
         }
+    }
+
+    /// Takes a sample of the delay to a shard, from a prober.
+    pub fn owd_sample(&mut self, now: Nanos, shard: ShardId, sample: OwdSample) {
+        if let Some(view) = self.shards.get_mut(usize::from(shard.0)) {
+            view.owd.push(now, sample);
+        }
+    }
+
+    /// The estimated delay to a shard: its clock at receipt minus ours at sending. The default for
+    /// a shard that there are no samples of.
+    #[must_use]
+    pub fn owd_estimate(&self, now: Nanos, shard: ShardId) -> Nanos {
+        let view = self.shards.get(usize::from(shard.0));
+        view.map_or(self.config.owd.default_owd, |view| view.owd.estimate(now))
     }
 
     /// What was counted.
@@ -238,32 +325,81 @@ impl Coordinator {
         if !transaction.is_for(self.config.shards, &self.config.limits) {
             return Err(TransactionError::OtherCluster.into());
         }
-        let shard = transaction.checked()?;
-        let view = &mut self.shards[usize::from(shard.0)];
-        if view.in_flight >= view.window {
-            return Err(match view.window < self.config.in_flight_max {
-                true => SubmitError::ShardBusy(shard),
-                false => SubmitError::InFlightFull { max: view.window },
-            });
+        transaction.check()?;
+        for part in transaction.parts.iter() {
+            let view = &self.shards[usize::from(part.shard.0)];
+            if view.in_flight >= view.window {
+                return Err(match view.window < self.config.in_flight_max {
+                    true => SubmitError::ShardBusy(part.shard),
+                    false => SubmitError::InFlightFull { max: view.window },
+                });
+            }
+            // Without a link there was no welcome yet, or there will be a new one.
+            if outbox.to_shard(part.shard).is_none() {
+                return Err(SubmitError::LinkBlocked(part.shard));
+            }
         }
-        let out = outbox.to_shard(shard).ok_or(SubmitError::LinkBlocked(shard))?;
         let at =
             self.slots.take().ok_or(SubmitError::InFlightFull { max: self.slots.capacity() })?;
-        view.in_flight += 1;
         let slot = self.slots.get_mut(at);
-        slot.shard = shard;
-        slot.op_count = transaction.op_count;
-        slot.is_call = transaction.is_call;
         slot.tag = tag;
         slot.submitted_at = now;
-        std::mem::swap(&mut slot.body, &mut transaction.body);
+        slot.was_resent = false;
+        std::mem::swap(&mut slot.parts, &mut transaction.parts);
         transaction.clear();
+        for part in slot.parts.iter_mut() {
+            let view = &mut self.shards[usize::from(part.shard.0)];
+            view.in_flight += 1;
+            part.incarnation = view.memory.map_or(0, |(session, _)| session.incarnation());
+        }
         self.slots.append(at, State::Waiting, now + self.config.request_timeout.into());
-        let sequence = self.slots.sequence(at);
-        let slot = self.slots.get(at);
-        Piece::write(out, sequence, slot.is_call, slot.op_count, &slot.body);
+        if self.slots.get(at).parts.len() > 1 {
+            self.stamp(now, at);
+        }
+        self.send(at, outbox, |_| true);
         self.stats.submitted += 1;
-        Ok(sequence)
+        Ok(self.slots.sequence(at))
+    }
+
+    /// Stamps a transaction on several shards with a time at which all of them should have it (R1).
+    fn stamp(&mut self, now: Nanos, at: u32) {
+        let slot = self.slots.get_mut(at);
+        let delay = |part: &Part| self.shards[usize::from(part.shard.0)].owd.estimate(now);
+        let longest = slot.parts.iter().map(delay).max().unwrap_or_default();
+        let stamp = now + longest + self.config.headroom;
+        slot.common = Common { stamp, ..Common::default() };
+        self.stats.stamped += 1;
+    }
+
+    /// Writes those pieces of a transaction that `which` wants. Returns how many.
+    #[inline]
+    fn send(
+        &mut self,
+        at: u32,
+        outbox: &mut impl Outbox,
+        which: impl Fn(&Part) -> bool,
+    ) -> usize {
+        let sequence = self.slots.sequence(at);
+        let Self { slots, participants, .. } = self;
+        let Slot { parts, common, .. } = slots.get(at);
+        if parts.len() == 1 {
+            let part = parts.first();
+            let Some(out) = outbox.to_shard(part.shard) else { return 0 };
+            Piece::write(out, sequence, part.is_call, part.op_count, &part.body);
+            return 1;
+        }
+        participants.clear();
+        let party = |part: &Part| Participant { shard: part.shard.0, incarnation: part.incarnation };
+        participants.extend(parts.iter().map(party));
+        participants.sort_unstable_by_key(|party| party.shard);
+        let mut sent = 0;
+        for part in parts.iter().filter(|part| which(part)) {
+            let Some(out) = outbox.to_shard(part.shard) else { continue };
+            let (stamp, is_call, count) = (common.stamp.0, part.is_call, part.op_count);
+            Piece::write_stamped(out, sequence, stamp, participants, is_call, count, &part.body);
+            sent += 1;
+        }
+        sent
     }
 
     /// Takes a `Reply` frame of a shard and hands every transaction that it ends to `done`.
@@ -278,6 +414,9 @@ impl Coordinator {
         mut done: impl FnMut(Completion<'_>),
     ) -> Result<(), ReplyError> {
         let mut replies = ReplyReader::new(frame);
+        if let Some(view) = self.shards.get_mut(usize::from(from.0)) {
+            view.heard_at = now;
+        }
         while let Some(reply) = replies.next_reply()? {
             self.take_reply(now, from, reply, &mut done)?;
         }
@@ -297,31 +436,95 @@ impl Coordinator {
             return Ok(());
         };
         let slot = self.slots.get(at);
-        if slot.shard != from {
-            return Err(ReplyError::WrongShard { from, expected: slot.shard });
+        let Some(part) = slot.parts.iter().find(|part| part.shard == from) else {
+            return Err(ReplyError::WrongShard { from });
+        };
+        if part.is_answered {
+            self.stats.stale_replies += 1;
+            return Ok(());
+        }
+        if reply.status == ReplyStatus::Busy {
+            self.back_off(now, at, from);
+            return Ok(());
+        }
+        let refused = matches!(reply.status, ReplyStatus::Refused(_));
+        let expected = if part.is_call { reply.op_count } else { part.op_count };
+        check_results(&reply, if refused { 0 } else { expected })?;
+        let was_resent = slot.was_resent;
+        let (several, submitted_at) = (slot.parts.len() > 1, slot.submitted_at);
+        let has_run = several && slot.common.committed + slot.common.aborted > 0;
+        let view = &mut self.shards[usize::from(from.0)];
+        view.credit(self.config.in_flight_max);
+        if self.config.shards > 1 && !was_resent && now >= view.sampled_at + SAMPLE_INTERVAL {
+            // A transaction on this shard alone was stamped when it arrived.
+            let received_at = reply.timing.map_or(reply.commit, |timing| timing.received_at);
+            if !refused {
+                view.sampled_at = now;
+                let owd = Nanos(received_at) - submitted_at;
+                view.owd.push(now, OwdSample { owd, rtt: None });
+            }
         }
         let commit = Nanos(reply.commit);
         let outcome = match reply.status {
-            ReplyStatus::Busy => {
-                self.back_off(now, at);
-                return Ok(());
+            ReplyStatus::Refused(RefusedReason::PeerLost) => {
+                Outcome::Unknown(UnknownReason::ShardRestarted)
             }
-            ReplyStatus::Committed => Outcome::Committed { at: commit },
-            ReplyStatus::Aborted => Outcome::Aborted { at: commit },
+            ReplyStatus::Refused(_) if has_run => {
+                // Nobody refuses what another has run: a mistake in this program.
+                self.stats.verdicts_differ += 1;
+                Outcome::Unknown(UnknownReason::VerdictsDiffer)
+            }
             ReplyStatus::Refused(reason) => Outcome::Refused(reason),
+            _ if several => return Ok(self.take_part(at, from, &reply, done)),
+            ReplyStatus::Aborted => Outcome::Aborted { at: commit },
+            ReplyStatus::Committed | ReplyStatus::Busy => Outcome::Committed { at: commit },
         };
-        let refused = matches!(outcome, Outcome::Refused(_));
-        let expected = if slot.is_call { reply.op_count } else { slot.op_count };
-        let expected = if refused { 0 } else { expected };
-        check_results(&reply, expected)?;
-        let view = &mut self.shards[usize::from(from.0)];
-        view.credit += 1;
-        if view.credit >= view.window {
-            view.credit = 0;
-            view.window = (view.window + 1).min(self.config.in_flight_max);
-        }
         self.finish(at, outcome, reply.results, done);
         Ok(())
+    }
+
+    /// Takes the reply of one of several shards; the last one ends the transaction (R7).
+    fn take_part(
+        &mut self,
+        at: u32,
+        from: ShardId,
+        reply: &Reply<'_>,
+        done: &mut impl FnMut(Completion<'_>),
+    ) {
+        let Slot { parts, common, .. } = self.slots.get_mut(at);
+        let commit = Nanos(reply.commit);
+        common.times_differ |= *common.commit.get_or_insert(commit) != commit;
+        common.committed += usize::from(reply.status == ReplyStatus::Committed);
+        common.aborted += usize::from(reply.status == ReplyStatus::Aborted);
+        if let Some(timing) = reply.timing {
+            common.timing.add(common.stamp, timing);
+        }
+        let common = *common;
+        if let Some(part) = parts.iter_mut().find(|part| part.shard == from) {
+            part.is_answered = true;
+            part.results.extend_from_slice(reply.results.rest());
+        }
+        self.shards[usize::from(from.0)].in_flight -= 1;
+        let len = parts.len();
+        if common.committed + common.aborted < len {
+            return;
+        }
+        let outcome = if common.times_differ {
+            self.stats.commit_mismatch += 1;
+            Outcome::Unknown(UnknownReason::TimesDiffer)
+        } else if common.committed == len {
+            Outcome::Committed { at: commit }
+        } else if common.aborted == len {
+            Outcome::Aborted { at: commit }
+        } else {
+            self.stats.verdicts_differ += 1;
+            Outcome::Unknown(UnknownReason::VerdictsDiffer)
+        };
+        let mut results = std::mem::take(&mut self.results);
+        results.clear();
+        join_results(&self.slots.get(at).parts, &mut results);
+        self.finish(at, outcome, ResultReader::new(&results), done);
+        self.results = results;
     }
 
     /// Ends a transaction.
@@ -333,31 +536,31 @@ impl Coordinator {
         results: ResultReader<'_>,
         done: &mut impl FnMut(Completion<'_>),
     ) {
+        let sequence = self.slots.sequence(at);
+        let slot = self.slots.get(at);
+        let ended = matches!(outcome, Outcome::Committed { .. } | Outcome::Aborted { .. });
+        let timing = (ended && slot.parts.len() > 1).then_some(slot.common.timing);
         match outcome {
-            Outcome::Committed { .. } => self.stats.committed += 1,
+            Outcome::Committed { .. } => {
+                self.stats.committed += 1;
+                self.stats.late += u64::from(timing.is_some_and(|t| t.late > Nanos::ZERO));
+            }
             Outcome::Aborted { .. } => self.stats.aborted += 1,
             Outcome::Refused(_) => self.stats.refused += 1,
             Outcome::Unknown(_) => self.stats.unknown += 1,
         }
-        let sequence = self.slots.sequence(at);
-        let slot = self.slots.get(at);
-        let completion = Completion {
-            sequence,
-            tag: slot.tag,
-            outcome,
-            submitted_at: slot.submitted_at,
-            results,
-        };
-        self.shards[usize::from(slot.shard.0)].in_flight -= 1;
+        let (tag, submitted_at) = (slot.tag, slot.submitted_at);
+        for part in slot.parts.iter().filter(|part| !part.is_answered) {
+            self.shards[usize::from(part.shard.0)].in_flight -= 1;
+        }
         self.slots.unlink(at);
         self.slots.release(at);
-        done(completion);
+        done(Completion { sequence, tag, outcome, submitted_at, results, timing });
     }
 
     /// A shard was busy (R10): the window shrinks and the piece waits.
-    fn back_off(&mut self, now: Nanos, at: u32) {
+    fn back_off(&mut self, now: Nanos, at: u32, shard: ShardId) {
         self.stats.busy += 1;
-        let shard = self.slots.get(at).shard;
         self.shrink(now, shard, self.config.busy_backoff);
         self.slots.unlink(at);
         self.slots.append(at, State::BackingOff, now + self.config.busy_backoff.into());
@@ -389,12 +592,10 @@ impl Coordinator {
                     self.finish(at, outcome, ResultReader::default(), &mut done);
                 } else {
                     if state == State::Waiting {
-                        // Silence is a sign of trouble too: a shard that says nothing must not
-                        // come to hold all slots.
-                        self.shrink(now, self.slots.get(at).shard, self.config.request_timeout);
+                        self.shrink_silent(now, at);
                     }
                     self.slots.unlink(at);
-                    self.resend(now, at, outbox);
+                    self.resend(now, at, outbox, |part| !part.is_answered);
                 }
             }
         }
@@ -404,14 +605,30 @@ impl Coordinator {
         now.since(self.slots.get(at).submitted_at) >= self.config.deadline
     }
 
-    /// Sends a piece again if its link can take it, and in any case looks again later.
-    fn resend(&mut self, now: Nanos, at: u32, outbox: &mut impl Outbox) {
-        let sequence = self.slots.sequence(at);
-        let slot = self.slots.get_mut(at);
-        if let Some(out) = outbox.to_shard(slot.shard) {
-            Piece::write(out, sequence, slot.is_call, slot.op_count, &slot.body);
-            self.stats.retries += 1;
+    /// Silence is a sign of trouble too: a shard that says nothing must not come to hold all slots.
+    /// One that answers others is only waiting for somebody else.
+    fn shrink_silent(&mut self, now: Nanos, at: u32) {
+        let sent_at = now - self.config.request_timeout.into();
+        for index in 0..self.slots.get(at).parts.len() {
+            let part = self.slots.get(at).parts.iter().nth(index);
+            let Some(part) = part.filter(|part| !part.is_answered) else { continue };
+            let shard = part.shard;
+            if self.shards[usize::from(shard.0)].heard_at < sent_at {
+                self.shrink(now, shard, self.config.request_timeout);
+            }
         }
+    }
+
+    /// Sends pieces again whose links can take them, and in any case looks again later.
+    fn resend(
+        &mut self,
+        now: Nanos,
+        at: u32,
+        outbox: &mut impl Outbox,
+        which: impl Fn(&Part) -> bool,
+    ) {
+        self.slots.get_mut(at).was_resent = true;
+        self.stats.retries += self.send(at, outbox, which) as u64;
         let timeout = self.config.request_timeout.max(Duration::from_nanos(1));
         self.slots.append(at, State::Waiting, now + timeout.into());
     }
@@ -436,8 +653,9 @@ impl Coordinator {
         if view.in_flight == 0 {
             return;
         }
-        let affected: Vec<u32> =
-            self.slots.used().filter(|at| self.slots.get(*at).shard == shard).collect();
+        let waits = |part: &Part| part.shard == shard && !part.is_answered;
+        let is_affected = |at: &u32| self.slots.get(*at).parts.iter().any(waits);
+        let affected: Vec<u32> = self.slots.used().filter(is_affected).collect();
         for at in affected {
             // Sending again puts the timer off, so a link that keeps breaking would put off the
             // deadline for ever if it were not looked at here.
@@ -450,7 +668,7 @@ impl Coordinator {
                 self.finish(at, outcome, ResultReader::default(), &mut done);
             } else {
                 self.slots.unlink(at);
-                self.resend(now, at, outbox);
+                self.resend(now, at, outbox, waits);
             }
         }
     }
@@ -461,6 +679,26 @@ impl Coordinator {
         for at in all {
             let outcome = Outcome::Unknown(UnknownReason::Stopped);
             self.finish(at, outcome, ResultReader::default(), &mut done);
+        }
+    }
+}
+
+/// Puts the results of several parts into the order of the operations; those of calls into that of
+/// the calls.
+fn join_results(parts: &Parts, out: &mut Vec<u8>) {
+    if parts.by_op().is_empty() {
+        return parts.iter().for_each(|part| out.extend_from_slice(&part.results));
+    }
+    let mut readers = [const { ResultReader::new(&[]) }; PARTICIPANTS_MAX];
+    for (reader, part) in readers.iter_mut().zip(parts.iter()) {
+        *reader = ResultReader::new(&part.results);
+    }
+    for part in parts.by_op() {
+        let reader = &mut readers[usize::from(*part)];
+        let before = reader.rest();
+        // They were read when they came, so none is missing or malformed.
+        if let Ok(Some(_)) = reader.next_result() {
+            out.extend_from_slice(&before[..before.len() - reader.rest().len()]);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The in-flight table: slots, a free list, and lists of those that wait for a time.
 
-use crate::{Nanos, ShardId};
+use super::Timing;
+use super::transaction::Parts;
+use crate::Nanos;
 use punctual_wire::TxnSequence;
 
 /// A body that took more memory than this is given back when its slot is free again.
@@ -20,18 +22,31 @@ pub(super) enum State {
     BackingOff,
 }
 
+/// What is known of a transaction on several shards as a whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Common {
+    pub(super) stamp: Nanos,
+    /// The commit time that the first reply named.
+    pub(super) commit: Option<Nanos>,
+    pub(super) times_differ: bool,
+    pub(super) committed: usize,
+    pub(super) aborted: usize,
+    pub(super) timing: Timing,
+}
+
 /// A transaction in flight.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) generation: u64,
     pub(super) state: State,
-    pub(super) shard: ShardId,
-    pub(super) op_count: u16,
-    pub(super) is_call: bool,
+    /// Whether anything of it was sent more than once.
+    pub(super) was_resent: bool,
     pub(super) tag: u64,
     pub(super) submitted_at: Nanos,
     pub(super) due: Nanos,
-    pub(super) body: Vec<u8>,
+    pub(super) parts: Parts,
+    /// What its parts have in common, where there are several.
+    pub(super) common: Common,
     previous: u32,
     next: u32,
 }
@@ -61,13 +76,12 @@ impl Slots {
             .map(|at| Slot {
                 generation: 0,
                 state: State::Free,
-                shard: ShardId(0),
-                op_count: 0,
-                is_call: false,
+                was_resent: false,
                 tag: 0,
                 submitted_at: Nanos::ZERO,
                 due: Nanos::ZERO,
-                body: Vec::new(),
+                parts: Parts::new(),
+                common: Common::default(),
                 previous: NONE,
                 next: if at + 1 == count { NONE } else { at + 1 },
             })
@@ -166,9 +180,7 @@ impl Slots {
         let slot = self.get_mut(at);
         slot.state = State::Free;
         slot.next = free;
-        if slot.body.capacity() > BODY_BYTES_KEPT {
-            slot.body = Vec::new();
-        }
+        slot.parts.shrink(BODY_BYTES_KEPT);
         self.free = at;
         self.in_use -= 1;
     }

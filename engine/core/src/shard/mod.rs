@@ -1,21 +1,33 @@
-//! A shard: it admits pieces, runs them on its store in timestamp order and answers.
+//! A shard: it admits pieces, agrees with its peers on their time, runs them on its store in that
+//! order, and answers.
 //!
-//! Built today is the path of transactions on one shard: they are stamped on arrival and never
-//! held. So a piece is admitted and released in one go, and is run where it lies in the receive
-//! buffer.
+//! A transaction on this shard alone is stamped on arrival. Unless something earlier is pending that
+//! it conflicts with, it is admitted and released in one go, and runs where it lies in the receive
+//! buffer. Everything else is held in [`pending::Pending`] until its time has come.
 
+mod agree;
+mod holds;
+mod mutation;
+mod peers;
+mod pending;
+mod release;
 mod session;
 #[cfg(test)]
 mod tests;
 
-use crate::procedure::{ProcedureContext, Procedures, UndoLog, Verdict};
+use crate::procedure::{Procedures, UndoLog};
 use crate::store::{MemoryHooks, Store};
 use crate::{Nanos, SessionId, ShardId};
+use holds::Order;
+pub use mutation::Mutation;
+use peers::Peer;
+use pending::{Party, Pending, Stage, txn_id};
 use punctual_wire::{
-    BatchWriter, Frame, Key, Limits, OpReader, OpResult, Piece, PieceBody, PieceReader,
-    RefusedReason, Reply, ReplyStatus, WireError, shard_of,
+    BatchWriter, Frame, Key, Limits, OpReader, Piece, PieceBody, PieceReader, RefusedReason, Reply,
+    ReplyStatus, WireError, shard_of,
 };
-use session::{Outcome, Sessions};
+use release::{Release, keys, writes};
+use session::Sessions;
 pub use session::{SessionError, SessionIndex};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +46,8 @@ const OUT_BYTES_MAX: usize = 4 << 20;
 pub struct ShardConfig {
     /// Which shard it is.
     pub id: ShardId,
+    /// This run of it; the handshake names the same one.
+    pub session: SessionId,
     /// How many shards there are, at least 1.
     pub shards: u16,
     /// Bounds of what arrives.
@@ -50,6 +64,24 @@ pub struct ShardConfig {
     pub seed: u64,
     /// What the store asks of the machine.
     pub memory: MemoryHooks,
+    /// Bound of the difference between any two clocks of the cluster.
+    pub epsilon: Duration,
+    /// A stamp further ahead of the clock than this is refused.
+    pub max_hold: Duration,
+    /// A transaction whose dispatch has not come so long after a peer's proposal is refused (R9).
+    pub dispatch_timeout: Duration,
+    /// A proposal that is missing for so long is asked for again; the pause doubles each time.
+    pub ask_after: Duration,
+    /// Transactions shared with any one peer that are pending or kept for it. Beyond that the
+    /// answer is busy, so that a peer that hangs does not take the room of the others.
+    pub pending_per_peer_max: u32,
+    /// Transactions on this shard alone that wait for others.
+    pub blocked_max: u32,
+    /// Bytes of the pieces of all that waits, beyond which the answer is busy.
+    pub held_bytes_max: usize,
+    /// A rule that is broken on purpose, in tests of the simulator.
+    #[doc(hidden)]
+    pub mutation: Mutation,
 }
 
 impl ShardConfig {
@@ -58,6 +90,7 @@ impl ShardConfig {
     pub fn new(id: ShardId, shards: u16) -> Self {
         Self {
             id,
+            session: SessionId(0),
             shards,
             limits: Limits::DEFAULT,
             sessions_max: 1024,
@@ -66,6 +99,14 @@ impl ShardConfig {
             store_bytes_max: 8 << 30,
             seed: 0,
             memory: MemoryHooks::default(),
+            epsilon: Duration::ZERO,
+            max_hold: Duration::from_secs(1),
+            dispatch_timeout: Duration::from_secs(1),
+            ask_after: Duration::from_millis(100),
+            pending_per_peer_max: 16_384,
+            blocked_max: 16_384,
+            held_bytes_max: 256 << 20,
+            mutation: Mutation::None,
         }
     }
 }
@@ -85,8 +126,29 @@ pub struct ShardStats {
     pub stale: u64,
     /// Pieces refused for good.
     pub refused: u64,
-    /// Pieces that found too many replies waiting.
+    /// Pieces that found no room: too many replies, or too many transactions, were waiting.
     pub busy: u64,
+    /// Pieces of transactions on several shards that were admitted.
+    pub stamped: u64,
+    /// Those of them that came after their time, and were moved to a later one.
+    pub late: u64,
+    /// Transactions that are admitted and have not run yet.
+    pub held: u64,
+    /// Pieces that had to wait for a conflicting one, at their time or on arrival.
+    pub blocked: u64,
+    /// Proposals sent to peers.
+    pub proposals_sent: u64,
+    /// Proposals that were asked for again.
+    pub asked: u64,
+    /// Transactions refused because their dispatch did not come (R9).
+    pub refused_by_timeout: u64,
+    /// Transactions refused because a peer lost its memory.
+    pub peer_lost: u64,
+    /// Messages from shards that the transaction does not involve.
+    pub foreign: u64,
+    /// Messages to peers that were dropped because the link was down or too many waited. What they
+    /// said is asked for again.
+    pub peer_dropped: u64,
 }
 
 /// A shard.
@@ -97,7 +159,17 @@ pub struct Shard {
     sessions: Sessions,
     procedures: Arc<Procedures>,
     undo: UndoLog,
+    pending: Pending,
+    peers: Vec<Peer>,
     last_released: Nanos,
+    /// The latest time that any input brought: the clock, as far as it was seen.
+    clock: Nanos,
+    /// Of this shard alone, those that wait.
+    blocked: u32,
+    held_bytes: usize,
+    /// What was heard of one transaction, while it is admitted.
+    heard: Vec<Party>,
+    next_sweep: Nanos,
     stats: ShardStats,
 }
 
@@ -112,9 +184,16 @@ impl Shard {
                 config.slots_max,
                 config.session_retention,
             ),
+            pending: Pending::new(!procedures.is_empty()),
             procedures,
             undo: UndoLog::default(),
+            peers: (0..config.shards).map(|_| Peer::new()).collect(),
             last_released: Nanos(i64::MIN),
+            clock: Nanos(i64::MIN),
+            blocked: 0,
+            held_bytes: 0,
+            heard: Vec::new(),
+            next_sweep: Nanos(i64::MIN),
             stats: ShardStats::default(),
             config,
         }
@@ -129,7 +208,13 @@ impl Shard {
     /// What was counted.
     #[must_use]
     pub fn stats(&self) -> ShardStats {
-        self.stats
+        ShardStats { held: self.pending.placed() as u64, ..self.stats }
+    }
+
+    /// Whether nothing is undecided or waits for its time.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.placed() == 0
     }
 
     /// The store, to be looked at.
@@ -183,6 +268,7 @@ impl Shard {
         frame: &Frame<'_>,
         out: &mut BatchWriter,
     ) -> Result<(), WireError> {
+        let now = self.see(now);
         let mut ahead = PieceReader::new(frame, &self.config.limits);
         let mut pieces = ahead.clone();
         let mut checked = 0;
@@ -216,16 +302,21 @@ impl Shard {
     fn check(&self, piece: Option<Piece<'_>>) -> Result<bool, WireError> {
         let Some(piece) = piece else { return Ok(false) };
         let PieceBody::Ops { count, bytes } = piece.body else { return Ok(true) };
+        let is_held = piece.stamp.is_some();
+        let prefetch = |key| match is_held {
+            false => self.store.prefetch(key),
+            true => self.pending.prefetch(key, self.config.memory),
+        };
         let mut ops = OpReader::new(bytes);
         for _ in 0..count {
             if let Some(op) = ops.peek_word() {
-                self.store.prefetch(Key::Word(op.key));
+                prefetch(Key::Word(op.key));
                 ops.skip_word(op);
                 continue;
             }
             let op = ops.next_op()?;
             op.check(&self.config.limits)?;
-            self.store.prefetch(op.key());
+            prefetch(op.key());
         }
         if ops.remaining() > 0 {
             return Err(WireError::Trailing { what: "the last operation", bytes: ops.remaining() });
@@ -233,8 +324,8 @@ impl Shard {
         Ok(true)
     }
 
-    /// Admits one piece, runs it unless it was seen before (R8), and answers with what its slot
-    /// holds then (R7).
+    /// Admits one piece, runs it unless it was seen before (R8) or has to wait, and answers with
+    /// what its slot holds then (R7).
     #[inline]
     fn admit(
         &mut self,
@@ -243,41 +334,110 @@ impl Shard {
         piece: &Piece<'_>,
         out: &mut BatchWriter,
     ) {
+        if piece.stamp.is_some() {
+            return self.admit_stamped(now, session, piece, out);
+        }
         let sequence = piece.sequence;
         let refusal = self.refusal(piece);
+        let repeat = self.config.mutation.is(Mutation::RunRetryAgain);
         let outcome = self.sessions.outcome_mut(session, sequence);
         let Some(outcome) = outcome.filter(|outcome| sequence >= outcome.sequence) else {
             // Nobody waits for an answer to what the coordinator has finished.
             self.stats.stale += 1;
             return;
         };
-        if sequence == outcome.sequence {
+        if sequence == outcome.sequence && !(repeat && !outcome.is_pending) {
             self.stats.repeated += 1;
+            if outcome.is_pending {
+                return;
+            }
         } else if let Some(reason) = refusal {
             self.stats.refused += 1;
             outcome.begin(sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
         } else {
             let commit = now.max(self.last_released.next());
-            debug_assert!(commit > self.last_released, "commits of a shard strictly increase");
-            self.last_released = commit;
-            outcome.begin(sequence, ReplyStatus::Committed, commit);
-            let mut release = Release {
-                limits: &self.config.limits,
-                procedures: &self.procedures,
-                store: &mut self.store,
-                undo: &mut self.undo,
-            };
-            release.run(&piece.body, outcome);
-            let aborted = u64::from(outcome.status == ReplyStatus::Aborted);
-            self.stats.aborted += aborted;
-            self.stats.committed += 1 - aborted;
-            self.stats.ops += match piece.body {
-                PieceBody::Ops { count, .. } => u64::from(count),
-                PieceBody::Call { .. } => 0,
-            };
+            if self.pending.placed() > 0
+                && let Some(blocker) = self.blocker_of_single(commit, session, piece)
+            {
+                return self.hold_single(commit, session, piece, blocker, out);
+            }
+            self.run_single(commit, session, piece);
         }
-        let Outcome { status, commit, result_count, results, .. } = &*outcome;
-        Reply::write(out, sequence, *status, commit.0, *result_count, results);
+        let Some(outcome) = self.sessions.outcome_mut(session, sequence) else { return };
+        outcome.write_reply(out);
+    }
+
+    /// Runs a piece of a transaction on this shard alone where it lies.
+    #[inline]
+    fn run_single(&mut self, commit: Nanos, session: SessionIndex, piece: &Piece<'_>) {
+        self.last_released = self.last_released.max(commit);
+        let Self { config, procedures, store, undo, sessions, .. } = self;
+        let Some(outcome) = sessions.outcome_mut(session, piece.sequence) else { return };
+        outcome.begin(piece.sequence, ReplyStatus::Committed, commit);
+        let mut release = Release { limits: &config.limits, procedures, store, undo };
+        release.run(&piece.body, outcome);
+        let aborted = outcome.status == ReplyStatus::Aborted;
+        self.count_run(aborted, &piece.body);
+    }
+
+    #[inline]
+    fn count_run(&mut self, aborted: bool, body: &PieceBody<'_>) {
+        let aborted = u64::from(aborted);
+        self.stats.aborted += aborted;
+        self.stats.committed += 1 - aborted;
+        self.stats.ops += match *body {
+            PieceBody::Ops { count, .. } => u64::from(count),
+            PieceBody::Call { .. } => 0,
+        };
+    }
+
+    /// The pending transaction that a newcomer on this shard alone has to wait for, if any.
+    #[inline]
+    fn blocker_of_single(
+        &self,
+        time: Nanos,
+        session: SessionIndex,
+        piece: &Piece<'_>,
+    ) -> Option<u32> {
+        if self.config.mutation.is(Mutation::IgnoreConflict) {
+            return None;
+        }
+        let order = Order { time, txn: self.txn_of(session, piece) };
+        let is_call = matches!(piece.body, PieceBody::Call { .. });
+        self.pending.blocker_of(order, is_call, keys(&piece.body))
+    }
+
+    /// Keeps a piece of a transaction on this shard alone until what it conflicts with has run.
+    fn hold_single(
+        &mut self,
+        time: Nanos,
+        session: SessionIndex,
+        piece: &Piece<'_>,
+        blocker: u32,
+        out: &mut BatchWriter,
+    ) {
+        if self.blocked >= self.config.blocked_max || !self.has_held_room() {
+            self.stats.busy += 1;
+            return Reply::write(out, piece.sequence, ReplyStatus::Busy, 0, 0, &[]);
+        }
+        let order = Order { time, txn: self.txn_of(session, piece) };
+        if self.pending.find(order.txn).is_some() {
+            // Its session was forgotten meanwhile, but it was not.
+            self.stats.repeated += 1;
+            return;
+        }
+        self.blocked += 1;
+        self.stats.blocked += 1;
+        let at = self.pending.add(order);
+        self.keep_piece(at, time, session, piece);
+        self.pending.get_mut(at).stage = Stage::Agreed;
+        self.pending.place(at, keys(&piece.body));
+        self.pending.wait(at, blocker);
+    }
+
+    fn txn_of(&self, session: SessionIndex, piece: &Piece<'_>) -> punctual_wire::TxnId {
+        let id = self.sessions.id(session).expect("the index of an open session");
+        txn_id(id, piece.sequence)
     }
 
     /// Why a piece must not run here, if so.
@@ -285,14 +445,8 @@ impl Shard {
     fn refusal(&self, piece: &Piece<'_>) -> Option<RefusedReason> {
         match piece.body {
             PieceBody::Ops { count, bytes } => {
-                if self.config.shards > 1 {
-                    let mut ops = OpReader::new(bytes);
-                    for _ in 0..count {
-                        let key = ops.next_op().ok()?.key();
-                        if shard_of(key, self.config.shards) != self.config.id.0 {
-                            return Some(RefusedReason::WrongShard);
-                        }
-                    }
+                if self.config.shards > 1 && !self.is_ours(count, bytes) {
+                    return Some(RefusedReason::WrongShard);
                 }
                 (self.store.is_full() && writes(count, bytes)).then_some(RefusedReason::StoreFull)
             }
@@ -304,65 +458,19 @@ impl Shard {
             }
         }
     }
-}
 
-/// What running a piece needs (R6; a transaction on one shard waits for nothing).
-struct Release<'a> {
-    limits: &'a Limits,
-    procedures: &'a Procedures,
-    store: &'a mut Store,
-    undo: &'a mut UndoLog,
-}
-
-impl Release<'_> {
+    /// Whether all keys of the operations belong to this shard.
     #[inline]
-    fn run(&mut self, body: &PieceBody<'_>, outcome: &mut Outcome) {
-        match *body {
-            PieceBody::Ops { count, bytes } => self.run_ops(count, bytes, outcome),
-            PieceBody::Call { procedure, args } => self.call(procedure, args, outcome),
-        }
-    }
-
-    #[inline]
-    fn run_ops(&mut self, count: u16, bytes: &[u8], outcome: &mut Outcome) {
+    fn is_ours(&self, count: u16, bytes: &[u8]) -> bool {
+        let (shards, own) = (self.config.shards, self.config.id.0);
         let mut ops = OpReader::new(bytes);
-        let value_len_max = self.limits.value_bytes_max as usize;
-        let out_len_max = self.limits.results_bytes_max();
-        let results = &mut outcome.results;
-        results.reserve(usize::from(count) * OpResult::WORD_BYTES);
-        for _ in 0..count {
-            if let Some(op) = ops.peek_word()
-                && self.store.run_word(op, results)
-            {
+        (0..count).all(|_| {
+            if let Some(op) = ops.peek_word() {
                 ops.skip_word(op);
-                continue;
+                return shard_of(Key::Word(op.key), shards) == own;
             }
-            let Ok(op) = ops.next_op() else { unreachable!("the piece was checked") };
-            self.store.run(op, value_len_max, out_len_max, results);
-        }
-        outcome.result_count = count;
-    }
-
-    fn call(&mut self, procedure: u16, args: &[u8], outcome: &mut Outcome) {
-        let Some(procedure) = self.procedures.get(procedure) else {
-            unreachable!("an unknown procedure was refused")
-        };
-        self.undo.clear();
-        let results = &mut outcome.results;
-        let out_len_max = self.limits.results_bytes_max();
-        let mut context =
-            ProcedureContext::new(self.store, self.undo, self.limits, results, out_len_max);
-        let verdict = procedure.run(&mut context, args);
-        outcome.result_count = context.result_count();
-        if verdict == Verdict::Abort {
-            self.undo.roll_back(self.store);
-            outcome.status = ReplyStatus::Aborted;
-        }
+            ops.next_op().is_ok_and(|op| shard_of(op.key(), shards) == own)
+        })
     }
 }
 
-/// Whether any of the operations may change the store.
-fn writes(count: u16, bytes: &[u8]) -> bool {
-    let mut ops = OpReader::new(bytes);
-    (0..count).any(|_| ops.next_op().is_ok_and(|op| op.is_write()))
-}

@@ -7,7 +7,8 @@
 //! (session slots of NFS 4.1, RFC 8881 section 2.10.6).
 
 use crate::{Nanos, SessionId};
-use punctual_wire::{ReplyStatus, TxnSequence};
+use punctual_wire::{BatchWriter, RefusedReason, Reply, ReplyStatus, ReplyTiming, TxnId, TxnSequence};
+use std::collections::HashMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -41,18 +42,23 @@ pub enum SessionError {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) sequence: TxnSequence,
+    /// Admitted, but not run yet: nothing else is valid.
+    pub(super) is_pending: bool,
     pub(super) status: ReplyStatus,
     pub(super) commit: Nanos,
+    pub(super) timing: Option<ReplyTiming>,
     pub(super) result_count: u16,
     pub(super) results: Vec<u8>,
 }
 
 impl Outcome {
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             sequence: TxnSequence(0),
+            is_pending: false,
             status: ReplyStatus::Busy,
             commit: Nanos::ZERO,
+            timing: None,
             result_count: 0,
             results: Vec::new(),
         }
@@ -62,12 +68,34 @@ impl Outcome {
     #[inline]
     pub(super) fn begin(&mut self, sequence: TxnSequence, status: ReplyStatus, commit: Nanos) {
         self.sequence = sequence;
+        self.is_pending = false;
         self.status = status;
         self.commit = commit;
+        self.timing = None;
         self.result_count = 0;
         self.results.clear();
         if self.results.capacity() > OUTCOME_BYTES_KEPT {
             self.results = Vec::new();
+        }
+    }
+
+    /// Takes the slot for a transaction that has to wait.
+    #[inline]
+    pub(super) fn hold(&mut self, sequence: TxnSequence) {
+        self.begin(sequence, ReplyStatus::Busy, Nanos::ZERO);
+        self.is_pending = true;
+    }
+
+    /// Appends the reply that says it.
+    #[inline]
+    pub(super) fn write_reply(&self, out: &mut BatchWriter) {
+        let Self { sequence, status, commit, timing, result_count, ref results, .. } = *self;
+        match timing {
+            None => Reply::write(out, sequence, status, commit.0, result_count, results),
+            Some(timing) => {
+                let count = result_count;
+                Reply::write_timed(out, sequence, status, commit.0, timing, count, results);
+            }
         }
     }
 }
@@ -76,16 +104,27 @@ impl Outcome {
 pub(super) struct Session {
     id: SessionId,
     outcomes: Vec<Outcome>,
+    /// Outcomes of held transactions that were not sent yet; at most one for each slot counts.
+    ready: Vec<TxnSequence>,
     /// Which table this is: the sessions that the shard had made before it, counted with it.
     epoch: u32,
     /// When its last link went away; `None` while it is connected.
     closed_at: Option<Nanos>,
 }
 
+impl Session {
+    fn grow(&mut self, slots: usize) {
+        if self.outcomes.len() < slots {
+            self.outcomes.resize_with(slots, Outcome::empty);
+        }
+    }
+}
+
 /// All sessions of a shard.
 #[derive(Debug)]
 pub(super) struct Sessions {
     sessions: Vec<Option<Session>>,
+    by_id: HashMap<SessionId, usize>,
     sessions_max: u32,
     slots_max: u32,
     retention: Duration,
@@ -95,7 +134,8 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(sessions_max: u32, slots_max: u32, retention: Duration) -> Self {
-        Self { sessions: Vec::new(), sessions_max, slots_max, retention, made: 0 }
+        let (sessions, by_id) = (Vec::new(), HashMap::new());
+        Self { sessions, by_id, sessions_max, slots_max, retention, made: 0 }
     }
 
     /// Finds the session or makes it, in place of the one that was closed longest ago if need be.
@@ -108,21 +148,103 @@ impl Sessions {
         if slots == 0 || slots > self.slots_max {
             return Err(SessionError::TooManySlots { slots, max: self.slots_max });
         }
-        let known = |session: &Option<Session>| session.as_ref().is_some_and(|s| s.id == id);
-        if let Some(index) = self.sessions.iter().position(known) {
-            let session = self.sessions[index].as_mut().expect("it was just found");
+        if let Some(index) = self.find(id) {
+            let session = self.sessions[index.0].as_mut().expect("it was just found");
             session.closed_at = None;
             // The same run may only ask for what it asked before, or for more.
-            if session.outcomes.len() < slots as usize {
-                session.outcomes.resize_with(slots as usize, Outcome::empty);
-            }
-            return Ok(SessionIndex(index));
+            session.grow(slots as usize);
+            return Ok(index);
         }
         let index = self.vacancy(now)?;
         let outcomes = std::iter::repeat_with(Outcome::empty).take(slots as usize).collect();
         self.made = self.made.wrapping_add(1);
-        self.sessions[index] = Some(Session { id, outcomes, epoch: self.made, closed_at: None });
+        let (epoch, ready) = (self.made, Vec::new());
+        let session = Session { id, outcomes, ready, epoch, closed_at: None };
+        if let Some(evicted) = self.sessions[index].replace(session) {
+            self.by_id.remove(&evicted.id);
+        }
+        self.by_id.insert(id, index);
         Ok(SessionIndex(index))
+    }
+
+    /// Where a session is, if it is kept.
+    pub(super) fn find(&self, id: SessionId) -> Option<SessionIndex> {
+        self.by_id.get(&id).map(|index| SessionIndex(*index))
+    }
+
+    /// Whose session is at an index.
+    pub(super) fn id(&self, index: SessionIndex) -> Option<SessionId> {
+        self.sessions.get(index.0)?.as_ref().map(|session| session.id)
+    }
+
+    /// The outcome of a transaction's slot in a session that is kept.
+    pub(super) fn outcome_of(&mut self, txn: TxnId) -> Option<&mut Outcome> {
+        let index = self.find(SessionId(txn.session))?;
+        self.outcome_mut(index, txn.sequence)
+    }
+
+    /// Refuses a transaction for ever, also if its coordinator has never been here (R9). False if
+    /// there is no room to remember it.
+    pub(super) fn entomb(&mut self, now: Nanos, txn: TxnId, reason: RefusedReason) -> bool {
+        let id = SessionId(txn.session);
+        let slots = u32::from(txn.sequence.slot()) + 1;
+        let index = match self.find(id) {
+            Some(index) => index,
+            None => match self.open(now, id, slots) {
+                Ok(index) => {
+                    self.close(now, index);
+                    index
+                }
+                Err(_) => return false,
+            },
+        };
+        let session = self.sessions[index.0].as_mut().expect("it was just found or made");
+        session.grow((slots as usize).min(self.slots_max as usize));
+        let at = usize::from(txn.sequence.slot());
+        let Some(outcome) = session.outcomes.get_mut(at) else { return false };
+        // A newer use of the slot says as well that the older transaction will not be admitted.
+        if outcome.sequence < txn.sequence {
+            outcome.begin(txn.sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
+            if session.closed_at.is_none() {
+                session.ready.push(txn.sequence);
+            }
+        }
+        true
+    }
+
+    /// Notes that the outcome of a held transaction can be sent.
+    #[inline]
+    pub(super) fn push_ready(&mut self, index: SessionIndex, sequence: TxnSequence) {
+        if let Some(session) = &mut self.sessions[index.0] {
+            session.ready.push(sequence);
+        }
+    }
+
+    /// Appends the replies that wait, as long as `out` has room for more.
+    #[inline]
+    pub(super) fn write_ready(
+        &mut self,
+        index: SessionIndex,
+        out_len_max: usize,
+        out: &mut BatchWriter,
+    ) -> usize {
+        let Some(session) = self.sessions.get_mut(index.0).and_then(Option::as_mut) else {
+            return 0;
+        };
+        let mut taken = 0;
+        for sequence in &session.ready {
+            if out.len() >= out_len_max {
+                break;
+            }
+            taken += 1;
+            let outcome = &session.outcomes[usize::from(sequence.slot())];
+            // The coordinator may have given it up and used the slot for another one.
+            if outcome.sequence == *sequence && !outcome.is_pending {
+                outcome.write_reply(out);
+            }
+        }
+        session.ready.drain(..taken);
+        taken
     }
 
     /// Which outcome table a session has. One that was forgotten and is made again has another one,
@@ -154,12 +276,14 @@ impl Sessions {
     pub(super) fn close(&mut self, now: Nanos, index: SessionIndex) {
         if let Some(session) = self.sessions.get_mut(index.0).and_then(Option::as_mut) {
             session.closed_at = Some(now);
+            // Who comes back asks again.
+            session.ready = Vec::new();
         }
     }
 
     pub(super) fn end(&mut self, index: SessionIndex) {
-        if let Some(session) = self.sessions.get_mut(index.0) {
-            *session = None;
+        if let Some(session) = self.sessions.get_mut(index.0).and_then(Option::take) {
+            self.by_id.remove(&session.id);
         }
     }
 

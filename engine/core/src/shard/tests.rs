@@ -1,14 +1,24 @@
-//! A shard that is talked to in frames, as a link would do it.
+//! A shard that is talked to in frames, as a link would do it; in `cluster` several of them.
 
+mod agreement;
+mod blocking;
+mod calls;
+mod cluster;
 mod dispatch;
+mod histories;
+mod missing;
 mod outcomes;
 mod procedures;
 mod properties;
+mod refusals;
+mod restarts;
+mod room;
 mod sessions;
 
 use super::*;
 use punctual_wire::{
-    FrameKind, FrameReader, Key, Op, ReplyReader, ResultStatus, TxnSequence, write_call_head,
+    FrameKind, FrameReader, Key, Op, Participant, ReplyReader, ReplyTiming, ResultStatus,
+    TxnSequence, write_call_head,
 };
 
 const SESSION: SessionId = SessionId(7);
@@ -27,16 +37,39 @@ struct Answer {
     sequence: TxnSequence,
     status: ReplyStatus,
     commit: i64,
+    timing: Option<ReplyTiming>,
     results: Vec<(ResultStatus, Option<Vec<u8>>)>,
+}
+
+impl Answer {
+    /// The number that its first result carries; zero if that is none.
+    fn number(&self) -> i64 {
+        let first = self.results.first().and_then(|(_, value)| value.as_deref());
+        first.map_or(0, |value| i64::from_le_bytes(value.try_into().expect("eight bytes")))
+    }
 }
 
 /// A piece that is still to be written into a frame.
 #[derive(Debug, Clone)]
 struct Request {
     sequence: TxnSequence,
+    /// Of a transaction on several shards: its time and who takes part.
+    stamp: Option<(i64, Vec<Participant>)>,
     is_call: bool,
     op_count: u16,
     body: Vec<u8>,
+}
+
+impl Request {
+    fn write(&self, out: &mut BatchWriter) {
+        let Self { sequence, stamp, is_call, op_count, body } = self;
+        match stamp {
+            None => Piece::write(out, *sequence, *is_call, *op_count, body),
+            Some((at, parties)) => {
+                Piece::write_stamped(out, *sequence, *at, parties, *is_call, *op_count, body);
+            }
+        }
+    }
 }
 
 impl Harness {
@@ -55,8 +88,7 @@ impl Harness {
     fn exchange(&mut self, now: i64, requests: &[Request]) -> (Result<(), WireError>, Vec<u8>) {
         let mut input = BatchWriter::new(self.limits, u16::MAX, false);
         for request in requests {
-            let Request { sequence, is_call, op_count, body } = request;
-            Piece::write(&mut input, *sequence, *is_call, *op_count, body);
+            request.write(&mut input);
         }
         input.seal();
         let mut frames = FrameReader::new(input.sealed(), self.limits, false);
@@ -83,6 +115,14 @@ impl Harness {
         let mut answers = self.run(now, std::slice::from_ref(request));
         assert_eq!(answers.len(), 1, "one request, one answer");
         answers.remove(0)
+    }
+
+    /// The answers of held transactions that wait for the session.
+    fn held(&mut self) -> Vec<Answer> {
+        let mut out = BatchWriter::new(self.limits, u16::MAX, false);
+        self.shard.write_replies(self.session, &mut out);
+        out.seal();
+        answers(out.sealed(), self.limits)
     }
 
     fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
@@ -118,10 +158,11 @@ fn answers(bytes: &[u8], limits: Limits) -> Vec<Answer> {
         let mut replies = ReplyReader::new(&frame);
         while let Some(reply) = replies.next_reply().expect("a shard writes valid replies") {
             let (sequence, status, commit) = (reply.sequence, reply.status, reply.commit);
+            let timing = reply.timing;
             let copied = reply.results.map(|it| (it.status, it.value.map(<[u8]>::to_vec)));
             let results: Vec<_> = copied.collect();
             assert_eq!(results.len(), usize::from(reply.op_count));
-            answers.push(Answer { sequence, status, commit, results });
+            answers.push(Answer { sequence, status, commit, timing, results });
         }
     }
     assert_eq!(frames.taken(), bytes.len(), "nothing but whole frames comes out");
@@ -138,14 +179,14 @@ fn piece(sequence: TxnSequence, ops: &[Op<'_>]) -> Request {
         op.write(&mut body);
     }
     let op_count = u16::try_from(ops.len()).expect("few operations");
-    Request { sequence, is_call: false, op_count, body }
+    Request { sequence, stamp: None, is_call: false, op_count, body }
 }
 
 fn call(sequence: TxnSequence, procedure: u16, args: &[u8]) -> Request {
     let mut body = Vec::new();
     write_call_head(&mut body, procedure);
     body.extend_from_slice(args);
-    Request { sequence, is_call: true, op_count: 0, body }
+    Request { sequence, stamp: None, is_call: true, op_count: 0, body }
 }
 
 fn add(key: u64, delta: i64) -> Op<'static> {

@@ -37,19 +37,21 @@ type Segment = [Bucket; SEGMENT_BUCKETS];
 pub struct MemoryHooks {
     /// Sees every arena, 8 MiB of untouched zeros, before it is used: to ask for huge pages.
     pub on_arena: fn(&[u64]),
-    /// Brings the cache line of four slots near, without waiting for it.
-    pub prefetch: fn(&[[u64; 2]; 4]),
+    /// Brings the cache line at an address near, without waiting for it.
+    pub prefetch: fn(*const u8),
+}
+
+impl MemoryHooks {
+    #[inline]
+    pub(crate) fn prefetch<T>(self, at: *const T) {
+        (self.prefetch)(at.cast());
+    }
 }
 
 impl Default for MemoryHooks {
-    /// Asks for nothing, and loads the line.
+    /// Asks for nothing.
     fn default() -> Self {
-        Self {
-            on_arena: |_| {},
-            prefetch: |bucket| {
-                std::hint::black_box(bucket[0][0]);
-            },
-        }
+        Self { on_arena: |_| {}, prefetch: |_| {} }
     }
 }
 
@@ -234,7 +236,7 @@ impl WordTable {
     pub(super) fn prefetch(&self, key: u64) {
         let hash = self.hash(key);
         let buckets = self.segments.buckets(self.segment_index(hash));
-        (self.memory.prefetch)(&buckets[home(hash)]);
+        self.memory.prefetch(&raw const buckets[home(hash)]);
     }
 
     /// The value of a key.

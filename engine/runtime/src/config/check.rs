@@ -3,7 +3,8 @@
 //! Files and programs go through the same checks. A [`Violation`] names the keys that it is about;
 //! whoever has the file turns them into a line.
 
-use super::{ClusterConfig, Config, CoreList, ProcessConfig, show_bytes, show_duration};
+use super::{ClusterConfig, Config, CoreList, ProberSettings, ProcessConfig};
+use super::{show_bytes, show_duration};
 use punctual_wire::Limits;
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -31,6 +32,10 @@ pub(super) const COORDINATORS: RangeInclusive<u16> = 1..=1024;
 pub(super) const IN_FLIGHT: RangeInclusive<u32> = 1..=1 << 16;
 /// Sessions of a shard.
 pub(super) const SESSIONS: RangeInclusive<u32> = 1..=1 << 16;
+/// Transactions that wait for others.
+pub(super) const WAITING: RangeInclusive<u32> = 1..=1 << 24;
+/// Share of a probe's pause.
+pub(super) const JITTER: RangeInclusive<f64> = 0.0..=0.5;
 /// Core numbers: what a fixed-size affinity mask can say.
 pub(super) const CORES: RangeInclusive<usize> = 0..=1023;
 
@@ -38,6 +43,11 @@ pub(super) const CORES: RangeInclusive<usize> = 0..=1023;
 const STORE_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
 /// Timeouts: from what a thread can notice to what a person would wait.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_micros(1)..=Duration::from_secs(3600);
+/// What two clocks may differ by, what a transaction may travel and what is added to be safe.
+const DISTANCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+/// Pauses between probes: the shortest costs a core a few percent.
+const PROBE_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_micros(100)..=Duration::from_secs(3600);
 /// A unit to reckon room for heads, keys and results with.
 const HEADS_BYTES: u32 = 1 << 16;
 const NAME_BYTES_MAX: usize = 64;
@@ -61,8 +71,14 @@ pub(super) fn check(config: &Config) -> Checked {
     check_serve(&config.process, config.cluster.shards)?;
     check_process(&config.process, &config.cluster.limits)?;
     check_timeouts(&config.process)?;
+    check_times(&config.cluster, &config.process)?;
+    check_prober(&config.process.prober)?;
     check_cores("placement.shards", &config.process.placement.shards)?;
-    check_cores("placement.coordinators", &config.process.placement.coordinators)
+    check_cores("placement.coordinators", &config.process.placement.coordinators)?;
+    match config.process.placement.prober {
+        Some(core) => within("placement.prober", core, &CORES),
+        None => Ok(()),
+    }
 }
 
 fn check_cluster(cluster: &ClusterConfig) -> Checked {
@@ -148,6 +164,8 @@ fn check_process(process: &ProcessConfig, limits: &Limits) -> Checked {
     within("coordinator.in_flight", process.in_flight, &IN_FLIGHT)?;
     within("serve.sessions_max", process.sessions_max, &SESSIONS)?;
     within_as("serve.store_bytes_max", process.store_bytes_max, &STORE_BYTES, show_bytes)?;
+    within("serve.pending_per_peer_max", process.pending_per_peer_max, &WAITING)?;
+    within("serve.blocked_max", process.blocked_max, &WAITING)?;
     let batch = 1..=limits.batch_max;
     if batch.contains(&process.batch) {
         return Ok(());
@@ -175,6 +193,42 @@ fn check_timeouts(process: &ProcessConfig) -> Checked {
             show_duration(request_timeout)
         ),
     )
+}
+
+/// What transactions on several shards are stamped with and held by.
+fn check_times(cluster: &ClusterConfig, process: &ProcessConfig) -> Checked {
+    let ClusterConfig { max_hold, dispatch_timeout, .. } = *cluster;
+    let ProcessConfig { headroom, default_owd, .. } = *process;
+    within_as("cluster.epsilon", cluster.clock_bound(), &DISTANCE, show_duration)?;
+    within_as("cluster.max_hold", max_hold, &TIMEOUT, show_duration)?;
+    within_as("cluster.dispatch_timeout", dispatch_timeout, &TIMEOUT, show_duration)?;
+    within_as("coordinator.headroom", headroom, &DISTANCE, show_duration)?;
+    within_as("coordinator.default_owd", default_owd, &DISTANCE, show_duration)?;
+    if headroom + default_owd < max_hold {
+        return Ok(());
+    }
+    fail(
+        &["coordinator.headroom", "coordinator.default_owd", "cluster.max_hold"],
+        format!(
+            "headroom = {} and default_owd = {} reach beyond max_hold = {}; every transaction on \
+             several shards would be refused",
+            show_duration(headroom),
+            show_duration(default_owd),
+            show_duration(max_hold)
+        ),
+    )
+}
+
+fn check_prober(prober: &ProberSettings) -> Checked {
+    let ProberSettings {
+        first_interval, first_for, interval, jitter, late_max, lost_after, ..
+    } = *prober;
+    within_as("prober.first_interval", first_interval, &PROBE_INTERVAL, show_duration)?;
+    within_as("prober.first_for", first_for, &DISTANCE, show_duration)?;
+    within_as("prober.interval", interval, &PROBE_INTERVAL, show_duration)?;
+    within("prober.jitter", jitter, &JITTER)?;
+    within_as("prober.late_max", late_max, &TIMEOUT, show_duration)?;
+    within_as("prober.lost_after", lost_after, &TIMEOUT, show_duration)
 }
 
 fn check_cores(key: &'static str, list: &CoreList) -> Checked {

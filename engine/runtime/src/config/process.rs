@@ -1,10 +1,11 @@
 //! What one process decides for itself.
 
 use super::names::named;
+use punctual_core::EstimatorKind;
 use std::time::Duration;
 
 /// Settings of one process; other members may have others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProcessConfig {
     /// The shards that this process serves; `None` means all, an empty list none.
     pub serve: Option<Vec<u16>>,
@@ -15,7 +16,7 @@ pub struct ProcessConfig {
     /// Whether there are more busy threads than cores, so that spinning would stall the others;
     /// `None` means: count them.
     pub overprovisioned: Option<bool>,
-    /// Which cores shards and coordinators run on.
+    /// Which cores shards, coordinators and the prober run on.
     pub placement: Placement,
     /// Coordinator workers of this process.
     pub coordinators: u16,
@@ -29,10 +30,23 @@ pub struct ProcessConfig {
     pub deadline: Duration,
     /// How long connecting and the handshake may take.
     pub connect_timeout: Duration,
+    /// What is added to the estimated way to the shards when a transaction on several of them is
+    /// stamped: more of it makes fewer of them late and all of them slower.
+    pub headroom: Duration,
+    /// How the way to a shard is estimated.
+    pub estimator: Estimator,
+    /// The way to a shard until there are measurements.
+    pub default_owd: Duration,
+    /// What measures the ways to the shards.
+    pub prober: ProberSettings,
     /// Sessions that one shard keeps.
     pub sessions_max: u32,
     /// Bytes that the store of one shard may hold.
     pub store_bytes_max: u64,
+    /// Undecided transactions that a shard keeps for one other shard.
+    pub pending_per_peer_max: u32,
+    /// Transactions on one shard that may wait behind undecided ones.
+    pub blocked_max: u32,
 }
 
 impl Default for ProcessConfig {
@@ -49,8 +63,80 @@ impl Default for ProcessConfig {
             request_timeout: Duration::from_millis(200),
             deadline: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(5),
+            headroom: Duration::from_micros(100),
+            estimator: Estimator::default(),
+            default_owd: Duration::from_micros(500),
+            prober: ProberSettings::default(),
             sessions_max: 1024,
             store_bytes_max: 8 << 30,
+            pending_per_peer_max: 16_384,
+            blocked_max: 16_384,
+        }
+    }
+}
+
+/// What measures the ways to the shards, by probes of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProberSettings {
+    /// Whether it runs beside the coordinator workers; `None` means: where there are several
+    /// shards.
+    pub enabled: Option<bool>,
+    /// Pause between two probes of a shard just after the link to it came up.
+    pub first_interval: Duration,
+    /// How long it stays at that.
+    pub first_for: Duration,
+    /// Pause between two probes of a shard from then on.
+    pub interval: Duration,
+    /// Share of the pause by which it varies at random, so that probes keep step with nothing.
+    pub jitter: f64,
+    /// A probe that leaves later than it should have by more than this is not used.
+    pub late_max: Duration,
+    /// A probe without an answer counts as lost after this.
+    pub lost_after: Duration,
+}
+
+impl Default for ProberSettings {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            first_interval: Duration::from_millis(1),
+            first_for: Duration::from_secs(1),
+            interval: Duration::from_millis(10),
+            jitter: 0.1,
+            late_max: Duration::from_micros(500),
+            lost_after: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How the way to a shard is estimated from measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Estimator {
+    /// A high percentile of the latest measurements.
+    #[default]
+    WindowPercentile,
+    /// A moving average, and deviations on top.
+    Ewma,
+    /// Half of the averaged round trip.
+    EmaHalfRtt,
+    /// The longest of the latest measurements.
+    WindowMax,
+}
+
+named!(Estimator {
+    WindowPercentile = "window-percentile",
+    Ewma = "ewma",
+    EmaHalfRtt = "ema-half-rtt",
+    WindowMax = "window-max",
+});
+
+impl From<Estimator> for EstimatorKind {
+    fn from(estimator: Estimator) -> Self {
+        match estimator {
+            Estimator::WindowPercentile => Self::WindowPercentile,
+            Estimator::Ewma => Self::Ewma,
+            Estimator::EmaHalfRtt => Self::EmaHalfRtt,
+            Estimator::WindowMax => Self::WindowMax,
         }
     }
 }
@@ -85,7 +171,7 @@ pub enum IdleStrategy {
 
 named!(IdleStrategy { Spin = "spin", Yield = "yield", Backoff = "backoff", Park = "park" });
 
-/// Which cores shards and coordinators run on.
+/// Which cores shards, coordinators and the prober run on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
     /// Cores of the shards of the cluster, by shard id, whether this process serves them or not; a
@@ -93,6 +179,8 @@ pub struct Placement {
     pub shards: CoreList,
     /// Cores of the coordinator workers of this process; a shorter list starts over.
     pub coordinators: CoreList,
+    /// The core of the prober; `None` means: one that is free, else that of the first worker.
+    pub prober: Option<usize>,
 }
 
 /// Cores for a group of threads.

@@ -1,19 +1,33 @@
 //! Which key of a file sets which field.
 
-use super::check::{self, BATCH, COORDINATORS, CORES, FRAME_BYTES, IN_FLIGHT, KEY_BYTES, OPS};
-use super::check::{SESSIONS, VALUE_BYTES};
+use super::check::{self, BATCH, COORDINATORS, CORES, FRAME_BYTES, IN_FLIGHT, JITTER, KEY_BYTES};
+use super::check::{OPS, SESSIONS, VALUE_BYTES, WAITING};
 use super::section::{Document, Entry, Section};
-use super::{Address, ClusterConfig, Config, ConfigError, CoreList, ProcessConfig};
+use super::{Address, ClusterConfig, Config, ConfigError, CoreList, ProberSettings, ProcessConfig};
 use punctual_wire::Limits;
 
-pub(super) const ROOT: &[&str] = &["cluster", "serve", "coordinator", "placement", "runtime"];
-pub(super) const CLUSTER: &[&str] = &["name", "shards", "clock", "checksum", "limits"];
+pub(super) const ROOT: &[&str] =
+    &["cluster", "serve", "coordinator", "prober", "placement", "runtime"];
+pub(super) const CLUSTER: &[&str] =
+    &["name", "shards", "clock", "epsilon", "max_hold", "dispatch_timeout", "checksum", "limits"];
 pub(super) const LIMITS: &[&str] =
     &["frame_bytes_max", "batch_max", "key_bytes_max", "value_bytes_max", "ops_max"];
-pub(super) const SERVE: &[&str] = &["shards", "sessions_max", "store_bytes_max"];
-pub(super) const COORDINATOR: &[&str] =
-    &["workers", "in_flight", "batch", "request_timeout", "deadline", "connect_timeout"];
-pub(super) const PLACEMENT: &[&str] = &["shards", "coordinators"];
+pub(super) const SERVE: &[&str] =
+    &["shards", "sessions_max", "store_bytes_max", "pending_per_peer_max", "blocked_max"];
+pub(super) const COORDINATOR: &[&str] = &[
+    "workers",
+    "in_flight",
+    "batch",
+    "request_timeout",
+    "deadline",
+    "connect_timeout",
+    "headroom",
+    "estimator",
+    "default_owd",
+];
+pub(super) const PROBER: &[&str] =
+    &["enabled", "first_interval", "first_for", "interval", "jitter", "late_max", "lost_after"];
+pub(super) const PLACEMENT: &[&str] = &["shards", "coordinators", "prober"];
 pub(super) const RUNTIME: &[&str] = &["backend", "idle", "overprovisioned"];
 
 type Read = Result<(), ConfigError>;
@@ -30,6 +44,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<Config, ConfigError> {
         cluster.limits.batch_max,
         &mut process,
     )?;
+    read_prober(&root.section("prober", PROBER)?, &mut process.prober)?;
     read_placement(&root.section("placement", PLACEMENT)?, &mut process)?;
     read_runtime(&root.section("runtime", RUNTIME)?, &mut process)?;
     let config = Config { cluster, process };
@@ -41,6 +56,12 @@ fn read_cluster(section: &Section<'_>) -> Result<ClusterConfig, ConfigError> {
     let mut cluster = ClusterConfig::default();
     section.set("name", &mut cluster.name, Entry::text)?;
     section.set("clock", &mut cluster.clock, Entry::parsed)?;
+    section.set("epsilon", &mut cluster.epsilon, |entry| match entry.is_word("auto") {
+        true => Ok(None),
+        false => entry.duration().map(Some),
+    })?;
+    section.set("max_hold", &mut cluster.max_hold, Entry::duration)?;
+    section.set("dispatch_timeout", &mut cluster.dispatch_timeout, Entry::duration)?;
     section.set("checksum", &mut cluster.checksum, Entry::boolean)?;
     read_limits(&section.section("cluster.limits", LIMITS)?, &mut cluster.limits)?;
 
@@ -64,7 +85,10 @@ fn read_serve(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
         entry.list(|element| element.integer(&(0..=u16::MAX))).map(Some)
     })?;
     section.set("sessions_max", &mut process.sessions_max, |e| e.integer(&SESSIONS))?;
-    section.set("store_bytes_max", &mut process.store_bytes_max, Entry::bytes)
+    section.set("store_bytes_max", &mut process.store_bytes_max, Entry::bytes)?;
+    section
+        .set("pending_per_peer_max", &mut process.pending_per_peer_max, |e| e.integer(&WAITING))?;
+    section.set("blocked_max", &mut process.blocked_max, |e| e.integer(&WAITING))
 }
 
 fn read_coordinator(section: &Section<'_>, batch_max: u16, process: &mut ProcessConfig) -> Read {
@@ -76,12 +100,30 @@ fn read_coordinator(section: &Section<'_>, batch_max: u16, process: &mut Process
     })?;
     section.set("request_timeout", &mut process.request_timeout, Entry::duration)?;
     section.set("deadline", &mut process.deadline, Entry::duration)?;
-    section.set("connect_timeout", &mut process.connect_timeout, Entry::duration)
+    section.set("connect_timeout", &mut process.connect_timeout, Entry::duration)?;
+    section.set("headroom", &mut process.headroom, Entry::duration)?;
+    section.set("estimator", &mut process.estimator, Entry::parsed)?;
+    section.set("default_owd", &mut process.default_owd, Entry::duration)
+}
+
+fn read_prober(section: &Section<'_>, prober: &mut ProberSettings) -> Read {
+    section.set("enabled", &mut prober.enabled, |entry| {
+        entry.word_or("auto", None, |entry| entry.boolean().map(Some))
+    })?;
+    section.set("first_interval", &mut prober.first_interval, Entry::duration)?;
+    section.set("first_for", &mut prober.first_for, Entry::duration)?;
+    section.set("interval", &mut prober.interval, Entry::duration)?;
+    section.set("jitter", &mut prober.jitter, |e| e.number(&JITTER))?;
+    section.set("late_max", &mut prober.late_max, Entry::duration)?;
+    section.set("lost_after", &mut prober.lost_after, Entry::duration)
 }
 
 fn read_placement(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
     section.set("shards", &mut process.placement.shards, read_cores)?;
-    section.set("coordinators", &mut process.placement.coordinators, read_cores)
+    section.set("coordinators", &mut process.placement.coordinators, read_cores)?;
+    section.set("prober", &mut process.placement.prober, |entry| {
+        entry.word_or("auto", None, |entry| entry.integer(&CORES).map(Some))
+    })
 }
 
 fn read_cores(entry: &Entry<'_>) -> Result<CoreList, ConfigError> {

@@ -193,6 +193,19 @@ impl<'a> Entry<'a> {
             })
     }
 
+    /// A number with or without a fraction, within bounds.
+    pub(super) fn number(&self, bounds: &RangeInclusive<f64>) -> Result<f64, ConfigError> {
+        let number = match self.value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+            _ => return Err(self.wrong_type("a number, as in 0.1")),
+        };
+        // Nothing contains what is not a number.
+        number.filter(|number| bounds.contains(number)).ok_or_else(|| {
+            self.refuse(&format!("is outside {}..={}", bounds.start(), bounds.end()))
+        })
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
         self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
@@ -253,6 +266,11 @@ impl<'a> Entry<'a> {
             Some(_) => Err(self.refuse(&format!("is not understood; the only word is \"{word}\""))),
             None => read(self),
         }
+    }
+
+    /// Whether the value is this word.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.value.get_ref().as_str() == Some(word)
     }
 
     /// An error about this value: `name = value` and why not.

@@ -1,6 +1,6 @@
 //! What files may say, and what is said about files that are wrong.
 
-use super::read::{CLUSTER, COORDINATOR, LIMITS, PLACEMENT, ROOT, RUNTIME, SERVE};
+use super::read::{CLUSTER, COORDINATOR, LIMITS, PLACEMENT, PROBER, ROOT, RUNTIME, SERVE};
 use super::*;
 use punctual_wire::Limits;
 use std::time::Duration;
@@ -14,6 +14,9 @@ const FULL: &str = r#"
 name = "full"
 shards = ["127.0.0.1:7101", "unix:/run/punctual/1.sock"]
 clock = "realtime"
+epsilon = "2ms"
+max_hold = "3s"
+dispatch_timeout = "400ms"
 checksum = false
 [cluster.limits]
 frame_bytes_max = 2_097_152
@@ -25,6 +28,8 @@ ops_max = 100
 shards = [1]
 sessions_max = 16
 store_bytes_max = "64 MiB"
+pending_per_peer_max = 100
+blocked_max = 200
 [coordinator]
 workers = 3
 in_flight = 65536
@@ -32,9 +37,21 @@ batch = "off"
 request_timeout = "50ms"
 deadline = "1s"
 connect_timeout = "750ms"
+headroom = "30us"
+estimator = "ewma"
+default_owd = "5ms"
+[prober]
+enabled = false
+first_interval = "200us"
+first_for = "2s"
+interval = "20ms"
+jitter = 0.25
+late_max = "1ms"
+lost_after = "3s"
 [placement]
 shards = [0, 1]
 coordinators = [2, 2, 3]
+prober = 3
 [runtime]
 backend = "threads"
 idle = "park"
@@ -51,46 +68,81 @@ fn refused(rest: &str) -> String {
     parse(&text).unwrap_err().to_string()
 }
 
+/// What [`FULL`] says about the cluster.
+fn full_cluster() -> ClusterConfig {
+    ClusterConfig {
+        name: "full".to_owned(),
+        shards: 2,
+        addresses: vec![
+            Address::Tcp("127.0.0.1:7101".to_owned()),
+            Address::Unix("/run/punctual/1.sock".into()),
+        ],
+        clock: ClockSource::Realtime,
+        epsilon: Some(Duration::from_millis(2)),
+        max_hold: Duration::from_secs(3),
+        dispatch_timeout: Duration::from_millis(400),
+        checksum: false,
+        limits: Limits {
+            frame_bytes_max: 1 << 21,
+            batch_max: 128,
+            key_bytes_max: 512,
+            value_bytes_max: 1 << 16,
+            ops_max: 100,
+        },
+    }
+}
+
+/// What [`FULL`] says about the process.
+fn full_process() -> ProcessConfig {
+    ProcessConfig {
+        serve: Some(vec![1]),
+        backend: Backend::Threads,
+        idle: IdleStrategy::Park,
+        overprovisioned: Some(true),
+        placement: Placement {
+            shards: CoreList::Cores(vec![0, 1]),
+            coordinators: CoreList::Cores(vec![2, 2, 3]),
+            prober: Some(3),
+        },
+        coordinators: 3,
+        in_flight: 65_536,
+        batch: 1,
+        request_timeout: Duration::from_millis(50),
+        deadline: Duration::from_secs(1),
+        connect_timeout: Duration::from_millis(750),
+        headroom: Duration::from_micros(30),
+        estimator: Estimator::Ewma,
+        default_owd: Duration::from_millis(5),
+        prober: ProberSettings {
+            enabled: Some(false),
+            first_interval: Duration::from_micros(200),
+            first_for: Duration::from_secs(2),
+            interval: Duration::from_millis(20),
+            jitter: 0.25,
+            late_max: Duration::from_millis(1),
+            lost_after: Duration::from_secs(3),
+        },
+        sessions_max: 16,
+        store_bytes_max: 64 << 20,
+        pending_per_peer_max: 100,
+        blocked_max: 200,
+    }
+}
+
 #[test]
 fn every_key_of_a_file_reaches_its_field() {
-    let expected = Config {
-        cluster: ClusterConfig {
-            name: "full".to_owned(),
-            shards: 2,
-            addresses: vec![
-                Address::Tcp("127.0.0.1:7101".to_owned()),
-                Address::Unix("/run/punctual/1.sock".into()),
-            ],
-            clock: ClockSource::Realtime,
-            checksum: false,
-            limits: Limits {
-                frame_bytes_max: 1 << 21,
-                batch_max: 128,
-                key_bytes_max: 512,
-                value_bytes_max: 1 << 16,
-                ops_max: 100,
-            },
-        },
-        process: ProcessConfig {
-            serve: Some(vec![1]),
-            backend: Backend::Threads,
-            idle: IdleStrategy::Park,
-            overprovisioned: Some(true),
-            placement: Placement {
-                shards: CoreList::Cores(vec![0, 1]),
-                coordinators: CoreList::Cores(vec![2, 2, 3]),
-            },
-            coordinators: 3,
-            in_flight: 65_536,
-            batch: 1,
-            request_timeout: Duration::from_millis(50),
-            deadline: Duration::from_secs(1),
-            connect_timeout: Duration::from_millis(750),
-            sessions_max: 16,
-            store_bytes_max: 64 << 20,
-        },
-    };
+    let expected = Config { cluster: full_cluster(), process: full_process() };
     assert_eq!(parse(FULL), Ok(expected));
+}
+
+#[test]
+fn words_stand_for_what_is_decided_by_itself() {
+    let words =
+        "epsilon = \"auto\"\n[prober]\nenabled = \"auto\"\n[placement]\nprober = \"auto\"\n";
+    let config = parse(&format!("[cluster]\nshards = [\"127.0.0.1:1\"]\n{words}")).unwrap();
+    assert_eq!(config.cluster.epsilon, None);
+    assert_eq!(config.process.prober.enabled, None);
+    assert_eq!(config.process.placement.prober, None);
 }
 
 #[test]
@@ -130,6 +182,7 @@ fn the_two_shards_example_spells_out_every_default() {
         ("cluster.limits", LIMITS),
         ("serve", SERVE),
         ("coordinator", COORDINATOR),
+        ("prober", PROBER),
         ("placement", PLACEMENT),
         ("runtime", RUNTIME),
     ];
@@ -158,7 +211,8 @@ fn unknown_keys_give_their_line_and_the_nearest_right_name() {
     );
     assert_eq!(
         refused("[placement]\nzebra = 1\n"),
-        "cluster.toml:4: unknown key \"zebra\" in [placement]; known here: shards, coordinators"
+        "cluster.toml:4: unknown key \"zebra\" in [placement]; known here: shards, coordinators, \
+         prober"
     );
 }
 
@@ -180,6 +234,11 @@ fn wrong_names_list_the_right_ones() {
         refused("[runtime]\nbackend = 'tokio'\n"),
         "cluster.toml:4: backend = 'tokio' is not one of auto, glommio, threads"
     );
+    assert_eq!(
+        refused("[coordinator]\nestimator = \"window-mex\"\n"),
+        "cluster.toml:4: estimator = \"window-mex\" is not one of window-percentile, ewma, \
+         ema-half-rtt, window-max; did you mean \"window-max\"?"
+    );
 }
 
 #[test]
@@ -200,6 +259,41 @@ fn wrong_numbers_give_their_bounds() {
         let error = refused(&format!("[coordinator]\n{line}\n"));
         assert_eq!(error, format!("cluster.toml:4: {message}"));
     }
+}
+
+#[test]
+fn times_of_transactions_on_several_shards_have_bounds_and_fit_each_other() {
+    let cases = [
+        ("cluster.max_hold = \"0s\"", "max_hold = 0s is outside 1us..=1h"),
+        ("cluster.dispatch_timeout = \"2h\"", "dispatch_timeout = 2h is outside 1us..=1h"),
+        ("cluster.epsilon = \"61s\"", "epsilon = 61s is outside 0s..=1m"),
+        (
+            "cluster.epsilon = \"soon\"",
+            "epsilon = \"soon\" is not a duration; write a whole number and one of \
+             h, m, s, ms, us, ns, as in \"200ms\"",
+        ),
+        ("coordinator.headroom = \"2m\"", "headroom = 2m is outside 0s..=1m"),
+        (
+            "coordinator.headroom = \"1s\"",
+            "headroom = 1s and default_owd = 500us reach beyond max_hold = 1s; every transaction \
+             on several shards would be refused",
+        ),
+        ("serve.pending_per_peer_max = 0", "pending_per_peer_max = 0 is outside 1..=16777216"),
+        ("serve.blocked_max = 0", "blocked_max = 0 is outside 1..=16777216"),
+        ("prober.interval = \"10us\"", "interval = 10us is outside 100us..=1h"),
+        ("prober.first_for = \"2m\"", "first_for = 2m is outside 0s..=1m"),
+        ("prober.lost_after = \"0s\"", "lost_after = 0s is outside 1us..=1h"),
+        ("prober.jitter = 0.75", "jitter = 0.75 is outside 0..=0.5"),
+        ("prober.jitter = nan", "jitter = nan is outside 0..=0.5"),
+        ("prober.jitter = \"some\"", "jitter = \"some\" is text; write a number, as in 0.1"),
+        ("placement.prober = 1024", "prober = 1024 is outside 0..=1023"),
+    ];
+    for (line, message) in cases {
+        let error = parse(&format!("cluster.shards = [\"a:1\"]\n{line}\n")).unwrap_err();
+        assert_eq!(error.to_string(), format!("cluster.toml:2: {message}"));
+    }
+    let whole = parse("cluster.shards = [\"a:1\"]\nprober.jitter = 0\n").unwrap();
+    assert!(whole.process.prober.jitter.abs() < f64::EPSILON);
 }
 
 #[test]

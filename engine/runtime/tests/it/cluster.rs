@@ -50,14 +50,16 @@ fn two_engines_of_one_process_work_together_over_tcp() {
     for key in keys {
         assert_eq!(support::get(&client, key), i64::try_from(EACH).ok());
     }
-    let counters = [engine.counters().clone(), served.counters().clone()];
+    let [of_workers, of_shards] = [engine.counters().clone(), served.counters().clone()];
+    // Two workers and a prober to two shards, and the link between these, which has two ends.
+    let links = || of_shards.sum("shard", Counter::LinksOpened);
+    support::until("all links are up", || links() == 3 * 2 + 2);
     engine.stop().expect("the workers stop");
     served.stop().expect("the shards stop");
-    let [of_workers, of_shards] = counters;
     assert_eq!(of_workers.sum("worker", Counter::Committed), 2 * EACH + 2);
     assert_eq!(of_shards.sum("shard", Counter::Committed), 2 * EACH + 2);
     assert_eq!(of_shards.sum("shard0", Counter::Committed), EACH + 1);
-    assert_eq!(of_shards.sum("", Counter::LinksOpened), 4, "two workers times two shards");
+    assert_eq!(links(), 3 * 2 + 2, "nobody connects twice");
 }
 
 /// Submits until told to end, whatever becomes of it.
@@ -196,6 +198,26 @@ fn a_full_line_for_a_shard_out_of_reach_refuses_the_next_and_holds_up_nobody() {
     let ends: Vec<_> = pending.iter().map(support::end_of).collect();
     assert_eq!(ends[0], Err(ClientError::NotSent(blocked)), "it waited to its deadline");
     assert!(ends.contains(&Err(ClientError::LineFull(blocked))), "{ends:?}");
+    engine.stop().expect("the workers stop");
+    served.stop().expect("the shard stops");
+    drop(silent);
+}
+
+#[test]
+fn a_transaction_on_several_shards_waits_for_the_one_out_of_reach_and_holds_up_nobody() {
+    const OTHERS: i64 = 20;
+    let mut config = support::config(2);
+    config.process.connect_timeout = Duration::from_millis(200);
+    config.process.deadline = Duration::from_secs(3);
+    let (silent, served, engine, client) = half_silent(&config);
+    let keys = [support::key_on(0, 2), support::key_on(1, 2)];
+    let waiting = support::submit_adds(&client, &keys).expect("it is taken");
+    for sum in 1..=OTHERS {
+        assert_eq!(support::add(&client, keys[0], 1), sum, "the other shard is not held up");
+    }
+    let blocked = SubmitError::LinkBlocked(ShardId(1));
+    assert_eq!(support::end_of(&waiting), Err(ClientError::NotSent(blocked)));
+    assert_eq!(support::get(&client, keys[0]), Some(OTHERS), "nothing of it was done");
     engine.stop().expect("the workers stop");
     served.stop().expect("the shard stops");
     drop(silent);

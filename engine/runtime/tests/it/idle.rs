@@ -4,9 +4,11 @@ use crate::support::{self, PATIENCE};
 use punctual_runtime::{Client, Counter, Engine, IdleStrategy, Transport};
 use std::time::Instant;
 
+/// An engine that is idle while nobody submits: a prober would have something to do now and then.
 fn parking() -> (Engine, Client) {
     let mut config = support::config(2);
     config.process.idle = IdleStrategy::Park;
+    config.process.prober.enabled = Some(false);
     Engine::embedded(config, Transport::Tcp).start().expect("a start")
 }
 

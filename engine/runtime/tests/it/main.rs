@@ -4,14 +4,18 @@
 //! Nothing here decides by time. Deadlines are generous and only end what would hang for ever;
 //! ports are chosen by the system.
 
+mod apart;
 mod cluster;
 mod hostile;
 mod idle;
+mod peers;
 mod pending;
+mod probes;
 mod procedures;
 mod raw;
 mod restart;
 mod sessions;
+mod several;
 mod startup;
 mod support;
 mod transports;

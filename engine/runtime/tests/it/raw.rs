@@ -4,9 +4,11 @@ use crate::support::PATIENCE;
 use punctual_link::Endpoint;
 use punctual_runtime::{CloseReason, Limits, Op};
 use punctual_wire::{
-    BatchWriter, Features, Frame, FrameKind, FrameReader, Handshake, Hello, MAGIC, Piece, Reply,
-    ReplyReader, ReplyStatus, Role, TxnSequence, VERSION, Welcome,
+    BatchWriter, Features, Frame, FrameKind, FrameReader, Handshake, Hello, MAGIC, Participant,
+    PeerMessage, PeerReader, Piece, Probe, ProbeReader, Reply, ReplyReader, ReplyStatus, Role,
+    TxnSequence, VERSION, Welcome,
 };
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
@@ -19,6 +21,10 @@ pub(crate) struct Peer {
     received: Vec<u8>,
     outgoing: BatchWriter,
     checksum: bool,
+    /// The run of the shard that welcomed us.
+    welcomed_by: u64,
+    /// Messages of a shard to its peers that were not looked at yet.
+    messages: VecDeque<PeerMessage>,
 }
 
 /// A reply, copied out of its frame.
@@ -38,12 +44,24 @@ pub(crate) fn hello(shard: u16, session: u64, cluster: u64) -> Hello {
         role: Role::Coordinator as u8,
         reserved: 0,
         shard: shard.into(),
-        reserved2: 0_u16.into(),
+        from: 0_u16.into(),
         session: session.into(),
         cluster: cluster.into(),
         features: 0_u64.into(),
         slots: 4_u32.into(),
     }
+}
+
+/// A good hello of another shard.
+pub(crate) fn peer_hello(shard: u16, from: u16, session: u64, cluster: u64) -> Hello {
+    let role = Role::Peer as u8;
+    Hello { role, from: from.into(), slots: 0_u32.into(), ..hello(shard, session, cluster) }
+}
+
+/// A good hello of a prober.
+pub(crate) fn prober_hello(shard: u16, session: u64, cluster: u64) -> Hello {
+    let role = Role::Prober as u8;
+    Hello { role, slots: 0_u32.into(), ..hello(shard, session, cluster) }
 }
 
 /// The bytes of a frame with one message.
@@ -61,7 +79,8 @@ impl Peer {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout above zero");
         let outgoing = BatchWriter::new(Limits::DEFAULT, BATCH, false);
-        Self { stream, received: Vec::new(), outgoing, checksum: false }
+        let (received, messages) = (Vec::new(), VecDeque::new());
+        Self { stream, received, outgoing, checksum: false, welcomed_by: 0, messages }
     }
 
     /// Connects without a word.
@@ -78,12 +97,18 @@ impl Peer {
         let welcome = welcome.expect("the link is open").expect("a welcome");
         peer.checksum = Features(welcome.features.get()).contains(Features::CHECKSUM);
         peer.outgoing.set_checksum(peer.checksum);
+        peer.welcomed_by = welcome.session.get();
         peer
     }
 
     /// Whether frames carry checksums.
     pub(crate) fn checksum(&self) -> bool {
         self.checksum
+    }
+
+    /// What transactions are bound to at the shard that welcomed us.
+    pub(crate) fn incarnation(&self) -> u32 {
+        punctual_core::SessionId(self.welcomed_by).incarnation()
     }
 
     /// Sends a hello of our making.
@@ -130,6 +155,51 @@ impl Peer {
         op.write(&mut body);
         Piece::write(&mut self.outgoing, sequence, false, 1, &body);
         self.send();
+    }
+
+    /// Sends the piece of a transaction on several shards.
+    pub(crate) fn dispatch_stamped(
+        &mut self,
+        sequence: TxnSequence,
+        at: i64,
+        participants: &[Participant],
+        op: Op<'_>,
+    ) {
+        let mut body = Vec::new();
+        op.write(&mut body);
+        Piece::write_stamped(&mut self.outgoing, sequence, at, participants, false, 1, &body);
+        self.send();
+    }
+
+    /// Sends a message of one shard to another.
+    pub(crate) fn tell(&mut self, message: PeerMessage) {
+        message.write(&mut self.outgoing);
+        self.send();
+    }
+
+    /// Waits for what the shard has to say to us as its peer; how far it is does not count.
+    pub(crate) fn told(&mut self) -> PeerMessage {
+        loop {
+            match self.messages.pop_front() {
+                Some(PeerMessage::Watermark { .. }) => {}
+                Some(message) => return message,
+                None => {
+                    let read = self.next_frame(read_peer_frame);
+                    self.messages.extend(read.expect("the link is open"));
+                }
+            }
+        }
+    }
+
+    /// Sends a probe and takes the answer.
+    pub(crate) fn probe(&mut self, probe: &Probe) -> Probe {
+        probe.write(&mut self.outgoing);
+        self.send();
+        let answer = self.next_frame(|frame| {
+            assert_eq!((frame.kind, frame.count), (FrameKind::Probe, 1));
+            ProbeReader::new(frame).next_probe().expect("a well-formed probe")
+        });
+        answer.expect("the link is open").expect("one probe")
     }
 
     /// Waits for the reply to the one transaction in flight.
@@ -187,4 +257,10 @@ impl Peer {
             }
         }
     }
+}
+
+fn read_peer_frame(frame: &Frame<'_>) -> Vec<PeerMessage> {
+    assert_eq!(frame.kind, FrameKind::Peer);
+    let mut reader = PeerReader::new(frame);
+    std::iter::from_fn(|| reader.next_message().expect("well-formed messages")).collect()
 }

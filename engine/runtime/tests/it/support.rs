@@ -20,6 +20,8 @@ pub(crate) fn config(shards: u16) -> Config {
     config.process.idle = IdleStrategy::Backoff;
     config.process.overprovisioned = Some(true);
     config.process.deadline = PATIENCE;
+    config.cluster.dispatch_timeout = PATIENCE;
+    config.cluster.max_hold = PATIENCE;
     config
 }
 
@@ -58,8 +60,13 @@ pub(crate) fn connect(config: &Config, served: &Engine) -> (Engine, Client) {
 
 /// The smallest key that lives on this shard.
 pub(crate) fn key_on(shard: u16, shards: u16) -> u64 {
-    let here = |word: &u64| punctual_wire::shard_of(Key::Word(*word), shards) == shard;
-    (0..u64::MAX).find(here).expect("every shard has keys")
+    keys_on(shard, shards).next().expect("every shard has keys")
+}
+
+/// All keys that live on this shard, from the smallest.
+pub(crate) fn keys_on(shard: u16, shards: u16) -> impl Iterator<Item = u64> {
+    let here = move |word: &u64| punctual_wire::shard_of(Key::Word(*word), shards) == shard;
+    (0..u64::MAX).filter(here)
 }
 
 /// How a transaction ended; that it ends is part of every test.
@@ -93,11 +100,26 @@ pub(crate) fn get(client: &Client, key: u64) -> Option<i64> {
 
 /// Submits one addition; waits while the queue is full.
 pub(crate) fn submit_add(client: &Client, key: u64) -> Result<Pending, ClientError> {
+    submit_adds(client, &[key])
+}
+
+/// Submits the addition of one to each of these keys; waits while the queue is full.
+pub(crate) fn submit_adds(client: &Client, keys: &[u64]) -> Result<Pending, ClientError> {
     let mut transaction = client.transaction();
-    transaction.add(key, 1);
+    for key in keys {
+        transaction.add(*key, 1);
+    }
+    submit(client, &mut transaction)
+}
+
+/// Submits a transaction; waits while the queue is full.
+pub(crate) fn submit(
+    client: &Client,
+    transaction: &mut Transaction,
+) -> Result<Pending, ClientError> {
     let start = Instant::now();
     loop {
-        match client.submit(&mut transaction) {
+        match client.submit(transaction) {
             Err(ClientError::QueueFull) => {
                 assert!(start.elapsed() < PATIENCE, "the queue stays full");
                 std::thread::yield_now();

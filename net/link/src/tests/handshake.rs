@@ -20,7 +20,7 @@ fn hello() -> Hello {
         role: Role::Coordinator as u8,
         reserved: 0,
         shard: SHARD.into(),
-        reserved2: 0.into(),
+        from: 0.into(),
         session: CLIENT.session.into(),
         cluster: CLIENT.cluster.into(),
         features: 0.into(),
@@ -68,7 +68,7 @@ fn refusal(far: &mut dyn Link) -> HandshakeError {
 
 /// How the client ends a handshake that fails.
 fn disappointment(near: &mut dyn Link) -> HandshakeError {
-    let mut client = ClientHandshake::new(&CLIENT, Role::Coordinator, SHARD, 64);
+    let mut client = ClientHandshake::new(&CLIENT, Role::Coordinator, SHARD, 0, 64);
     let mut disappointment = None;
     until("the client is refused", || {
         match client.step(near, LIMITS) {
@@ -83,15 +83,22 @@ fn disappointment(near: &mut dyn Link) -> HandshakeError {
 
 #[test]
 fn a_member_of_the_cluster_is_welcomed() {
-    for kind in Kind::ALL {
+    let members = [
+        (Role::Coordinator, 0),
+        (Role::Pinger, 0),
+        (Role::Peer, SHARD + 1),
+        (Role::Peer, u16::MAX),
+        (Role::Prober, 0),
+    ];
+    for (kind, (role, from)) in Kind::ALL.into_iter().flat_map(|it| members.map(|who| (it, who))) {
         let (mut near, mut far) = pair(kind, 256);
-        let client = ClientHandshake::new(&CLIENT, Role::Pinger, SHARD, 64);
+        let client = ClientHandshake::new(&CLIENT, role, SHARD, from, 64);
         let (welcome, visitor) = shake(near.as_mut(), far.as_mut(), client, &SERVER);
         let (welcome, visitor) = (welcome.expect("a welcome"), visitor.expect("a visitor"));
         assert_eq!((welcome.shard.get(), welcome.session.get()), (SHARD, SERVER.session));
         assert_eq!(welcome.epoch.get(), 5);
-        assert_eq!((visitor.role, visitor.session), (Role::Pinger, CLIENT.session));
-        assert_eq!(visitor.slots, 64);
+        assert_eq!((visitor.role, visitor.from), (role, from));
+        assert_eq!((visitor.session, visitor.slots), (CLIENT.session, 64));
         // Nothing of the handshake is left in the way of what follows.
         write(near.outgoing(), 5, 10);
         write(far.outgoing(), 6, 10);
@@ -111,7 +118,7 @@ fn only_features_that_both_offer_hold_and_a_checksum_is_then_in_every_frame() {
             let (mut near, mut far) = pair(kind, 256);
             let client = Identity { features: Features(client), ..CLIENT };
             let server = Identity { features: Features(server), ..SERVER };
-            let client = ClientHandshake::new(&client, Role::Coordinator, SHARD, 64);
+            let client = ClientHandshake::new(&client, Role::Coordinator, SHARD, 0, 64);
             let (welcome, visitor) = shake(near.as_mut(), far.as_mut(), client, &server);
             let (welcome, visitor) = (welcome.expect("a welcome"), visitor.expect("a visitor"));
             assert_eq!(visitor.features, Features(u64::from(checksum)), "{kind:?}");
@@ -155,7 +162,7 @@ fn whoever_does_not_belong_here_is_told_why() {
     for kind in Kind::ALL {
         for (identity, shard, reason) in cases {
             let (mut near, mut far) = pair(kind, 256);
-            let client = ClientHandshake::new(&identity, Role::Coordinator, shard, 64);
+            let client = ClientHandshake::new(&identity, Role::Coordinator, shard, 0, 64);
             let (welcome, visitor) = shake(near.as_mut(), far.as_mut(), client, &SERVER);
             let error = welcome.expect_err("nobody was welcomed");
             assert!(matches!(error, HandshakeError::Refused(it) if it == reason), "{error}");

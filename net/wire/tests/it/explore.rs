@@ -4,8 +4,9 @@
 //! Shared by a property test beside it and by the fuzz target in `fuzz/`.
 
 use punctual_wire::{
-    FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Key, Limits, Op, OpReader,
-    PieceBody, PieceReader, ReplyReader, ResultReader, WordOp, shard_of,
+    BatchWriter, FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Key, Limits, Op,
+    OpReader, PARTICIPANTS_MAX, PeerReader, PieceBody, PieceReader, ProbeReader, ReplyReader,
+    ResultReader, Stamp, WordOp, shard_of,
 };
 
 /// Small enough that a few random bytes exceed them.
@@ -59,6 +60,8 @@ fn messages(frame: &Frame<'_>, limits: &Limits) {
     match frame.kind {
         FrameKind::Dispatch => pieces(frame, limits),
         FrameKind::Reply => replies(frame),
+        FrameKind::Peer => peers(frame),
+        FrameKind::Probe => probes(frame),
         _ => {}
     }
 }
@@ -69,6 +72,9 @@ fn pieces(frame: &Frame<'_>, limits: &Limits) {
     while let Ok(Some(piece)) = reader.next_piece() {
         left = left.checked_sub(1).expect("no more pieces than announced");
         assert_eq!(piece.ops().is_some(), matches!(piece.body, PieceBody::Ops { .. }));
+        if let Some(stamp) = &piece.stamp {
+            assert_ascends(stamp);
+        }
         match piece.body {
             PieceBody::Ops { count, bytes } => {
                 assert!((1..=limits.ops_max).contains(&count));
@@ -78,6 +84,17 @@ fn pieces(frame: &Frame<'_>, limits: &Limits) {
                 assert!(args.len() <= limits.value_bytes_max as usize);
             }
         }
+    }
+}
+
+/// The participants are as many as they may be, and each shard is found where it is.
+fn assert_ascends(stamp: &Stamp<'_>) {
+    let participants = stamp.participants;
+    assert!((2..=PARTICIPANTS_MAX).contains(&participants.len()) && !participants.is_empty());
+    assert!(participants.iter().is_sorted_by(|before, after| before.shard < after.shard));
+    for (index, participant) in participants.iter().enumerate() {
+        assert_eq!(participants.get(index), participant);
+        assert_eq!(participants.position(participant.shard), Some(index));
     }
 }
 
@@ -122,6 +139,45 @@ fn replies(frame: &Frame<'_>) {
         left = left.checked_sub(1).expect("no more replies than announced");
         results(reply.results.rest());
     }
+}
+
+fn peers(frame: &Frame<'_>) {
+    let mut reader = PeerReader::new(frame);
+    let mut count = 0;
+    while let Ok(Some(message)) = reader.next_message() {
+        count += 1;
+        assert!(count <= frame.count, "more messages than announced");
+        again(
+            |out| message.write(out),
+            |frame| {
+                assert_eq!(PeerReader::new(frame).next_message(), Ok(Some(message)));
+            },
+        );
+    }
+}
+
+fn probes(frame: &Frame<'_>) {
+    let mut reader = ProbeReader::new(frame);
+    let mut count = 0;
+    while let Ok(Some(probe)) = reader.next_probe() {
+        count += 1;
+        assert!(count <= frame.count, "more probes than announced");
+        again(
+            |out| probe.write(out),
+            |frame| {
+                assert_eq!(ProbeReader::new(frame).next_probe(), Ok(Some(probe)));
+            },
+        );
+    }
+}
+
+/// What was read, written and handed to another reader.
+fn again(write: impl FnOnce(&mut BatchWriter), read: impl FnOnce(&Frame<'_>)) {
+    let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
+    write(&mut out);
+    out.seal();
+    let frame = FrameReader::new(out.sealed(), Limits::DEFAULT, false).next_frame();
+    read(&frame.expect("a valid frame").expect("a whole frame"));
 }
 
 fn results(bytes: &[u8]) {

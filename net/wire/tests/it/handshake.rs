@@ -7,6 +7,8 @@ use punctual_wire::{
 };
 use zerocopy::IntoBytes;
 
+const ROLES: [Role; 4] = [Role::Coordinator, Role::Pinger, Role::Peer, Role::Prober];
+
 fn hello() -> Hello {
     Hello {
         magic: MAGIC.into(),
@@ -14,7 +16,7 @@ fn hello() -> Hello {
         role: Role::Coordinator as u8,
         reserved: 0,
         shard: 3.into(),
-        reserved2: 0.into(),
+        from: 0.into(),
         session: 0x1122_3344_5566_7788.into(),
         cluster: 0xa1b2_c3d4_e5f6_0718.into(),
         features: Features::CHECKSUM.0.into(),
@@ -50,14 +52,14 @@ fn frame(kind: FrameKind, body: &[u8]) -> Frame<'_> {
 proptest! {
     #[test]
     fn a_hello_and_a_welcome_come_back_as_they_were_said(
-        (epoch, shard, slots) in any::<(u32, u16, u32)>(),
+        (epoch, shard, from, slots) in any::<(u32, u16, u16, u32)>(),
         (session, cluster, features) in any::<(u64, u64, u64)>(),
-        pings in any::<bool>(),
+        role in proptest::sample::select(ROLES.to_vec()),
     ) {
-        let role = if pings { Role::Pinger } else { Role::Coordinator };
         let hello = Hello {
             role: role as u8,
             shard: shard.into(),
+            from: from.into(),
             session: session.into(),
             cluster: cluster.into(),
             features: features.into(),
@@ -98,11 +100,21 @@ fn frames_of_the_handshake_travel_alone() {
 }
 
 #[test]
+fn a_shard_says_in_its_hello_which_one_it_is() {
+    let said = Hello { role: Role::Peer as u8, from: 0x0a0b.into(), ..hello() };
+    let mut out = BatchWriter::new(Limits::DEFAULT, 256, false);
+    Handshake::write_hello(&mut out, &said);
+    let body = &out.sealed()[punctual_wire::FRAME_HEADER_BYTES..];
+    // Version, role, nothing, the shard that is wanted, the shard that asks.
+    assert_eq!(body[8..16], [2, 0, 3, 0, 3, 0, 0x0b, 0x0a]);
+}
+
+#[test]
 fn a_hello_of_a_stranger_is_refused() {
     let strange = Hello { magic: u64::from_le_bytes(*b"GET / HT").into(), ..hello() };
     let error = Handshake::read_hello(&frame(FrameKind::Hello, strange.as_bytes())).err();
     assert_eq!(error, Some(WireError::Magic(u64::from_le_bytes(*b"GET / HT"))));
-    for role in [0, 3, u8::MAX] {
+    for role in [0, 5, u8::MAX] {
         let strange = Hello { role, ..hello() };
         let error = Handshake::read_hello(&frame(FrameKind::Hello, strange.as_bytes())).err();
         assert_eq!(error, Some(WireError::UnknownValue { what: "role", value: role.into() }));

@@ -7,4 +7,6 @@ mod handshake;
 mod hostile;
 mod malformed;
 mod messages;
+mod peers;
 mod samples;
+mod stamped;

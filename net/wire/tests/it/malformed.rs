@@ -26,7 +26,7 @@ fn a_mistake_in_a_frame_header_is_found_before_the_body_has_come() {
         ("one byte too long", header(MAX + 1, DISPATCH, 0, 1), length(MAX + 1)),
         ("as long as can be", header(u32::MAX, DISPATCH, 0, 1), length(u32::MAX)),
         ("kind 0", header(40, 0, 0, 1), WireError::FrameKind(0)),
-        ("kind 8", header(40, 8, 0, 1), WireError::FrameKind(8)),
+        ("kind 10", header(40, 10, 0, 1), WireError::FrameKind(10)),
         ("kind 255", header(40, 255, 0, 1), WireError::FrameKind(255)),
         ("no messages", header(40, DISPATCH, 0, 0), count(0)),
         ("too many messages", header(40, DISPATCH, 0, 9), count(9)),
@@ -147,8 +147,9 @@ fn a_mistake_in_a_reply_is_named() {
         ("committed for a reason", 1, reply(0, 1), unknown(0x001)),
         ("busy for a reason", 1, reply(2, 4), unknown(0x204)),
         ("refused for no reason", 1, reply(3, 0), unknown(0x300)),
-        ("refused for an unknown reason", 1, reply(3, 5), unknown(0x305)),
+        ("refused for an unknown reason", 1, reply(3, 7), unknown(0x307)),
         ("unknown status", 1, reply(4, 0), unknown(0x400)),
+        ("a bit of the status that means nothing", 1, reply(0x40, 0), unknown(0x4000)),
         ("one reply too many", 1, good.repeat(2), trailing(good.len())),
     ];
     for (name, count, body, outcome) in cases {

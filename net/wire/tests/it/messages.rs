@@ -4,7 +4,7 @@ use crate::samples::{LIMITS, Message, assert_reads_back, talk, whole_frames};
 use proptest::prelude::*;
 use punctual_wire::{
     BatchWriter, CloseReason, Frame, FrameKind, FrameReader, Key, Limits, Op, OpResult, Piece,
-    PieceReader, ResultReader, ResultStatus, TxnSequence,
+    PieceReader, RefusedReason, ResultReader, ResultStatus, Role, TxnSequence,
 };
 
 proptest! {
@@ -108,7 +108,12 @@ fn a_key_of_eight_bytes_has_one_form_on_the_wire_however_it_was_made() {
 #[test]
 fn codes_name_one_kind_and_one_reason_each() {
     let kinds: Vec<_> = (0..=u8::MAX).filter_map(FrameKind::from_code).collect();
-    assert_eq!(kinds.iter().map(|kind| *kind as u8).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    let codes: Vec<_> = kinds.iter().map(|kind| *kind as u8).collect();
+    assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let roles: Vec<_> = (0..=u8::MAX).filter_map(Role::from_code).collect();
+    assert_eq!(roles.iter().map(|role| *role as u8).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let reasons: Vec<_> = (0..=u8::MAX).filter_map(RefusedReason::from_code).collect();
+    assert_eq!(reasons, RefusedReason::ALL);
     for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
         assert!((reason as usize) < CloseReason::COUNT, "a table by reason has a row for each");
         assert_eq!(CloseReason::from_code(reason as u8), Some(reason));

@@ -1,12 +1,13 @@
 //! Messages that own their bytes: how they are drawn at random, written and compared with what is
 //! read.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use punctual_wire::{
-    BatchWriter, Frame, FrameKind, FrameReader, Key, Limits, Op, OpReader, OpResult, Piece,
-    PieceBody, PieceReader, RefusedReason, Reply, ReplyReader, ReplyStatus, ResultStatus,
-    TxnSequence, WireError, write_call_head,
+    BatchWriter, Frame, FrameKind, FrameReader, Key, Limits, Op, OpReader, OpResult,
+    PARTICIPANTS_MAX, Participant, PeerMessage, PeerReader, Piece, PieceBody, PieceReader, Probe,
+    ProbeReader, RefusedReason, Reply, ReplyReader, ReplyStatus, ReplyTiming, ResultStatus, Stamp,
+    TxnId, TxnSequence, WireError, write_call_head,
 };
 use std::slice::Iter;
 
@@ -20,14 +21,11 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 /// Every status that a reply can have.
-const REPLY_STATUSES: [ReplyStatus; 6] = [
-    ReplyStatus::Committed,
-    ReplyStatus::Aborted,
-    ReplyStatus::Busy,
-    ReplyStatus::Refused(RefusedReason::StoreFull),
-    ReplyStatus::Refused(RefusedReason::WrongShard),
-    ReplyStatus::Refused(RefusedReason::UnknownProcedure),
-];
+fn reply_statuses() -> Vec<ReplyStatus> {
+    let mut statuses = vec![ReplyStatus::Committed, ReplyStatus::Aborted, ReplyStatus::Busy];
+    statuses.extend(RefusedReason::ALL.map(ReplyStatus::Refused));
+    statuses
+}
 
 const RESULT_STATUSES: [ResultStatus; 5] = [
     ResultStatus::Ok,
@@ -65,9 +63,23 @@ impl OpSample {
 /// A message of a batch.
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
-    Ops { sequence: u64, ops: Vec<OpSample> },
-    Call { sequence: u64, procedure: u16, args: Vec<u8> },
-    Reply { sequence: u64, status: ReplyStatus, commit: i64, results: Vec<ResultSample> },
+    Ops { sequence: u64, stamp: Option<StampSample>, ops: Vec<OpSample> },
+    Call { sequence: u64, stamp: Option<StampSample>, procedure: u16, args: Vec<u8> },
+    Reply(ReplySample),
+    Peer(PeerMessage),
+    Probe(Probe),
+}
+
+/// Timestamp and participants.
+pub(crate) type StampSample = (i64, Vec<Participant>);
+
+#[derive(Debug, Clone)]
+pub(crate) struct ReplySample {
+    sequence: u64,
+    status: ReplyStatus,
+    commit: i64,
+    timing: Option<ReplyTiming>,
+    results: Vec<ResultSample>,
 }
 
 pub(crate) type ResultSample = (ResultStatus, Option<Vec<u8>>);
@@ -76,35 +88,35 @@ impl Message {
     pub(crate) fn write(&self, out: &mut BatchWriter) {
         let mut body = Vec::new();
         match self {
-            Self::Ops { sequence, ops } => {
+            Self::Ops { sequence, stamp, ops } => {
                 ops.iter().for_each(|op| op.op().write(&mut body));
-                Piece::write(out, TxnSequence(*sequence), false, count_of(ops), &body);
+                write_piece(out, *sequence, stamp.as_ref(), false, count_of(ops), &body);
             }
-            Self::Call { sequence, procedure, args } => {
+            Self::Call { sequence, stamp, procedure, args } => {
                 write_call_head(&mut body, *procedure);
                 body.extend_from_slice(args);
-                Piece::write(out, TxnSequence(*sequence), true, 0, &body);
+                write_piece(out, *sequence, stamp.as_ref(), true, 0, &body);
             }
-            Self::Reply { sequence, status, commit, results } => {
-                results.iter().for_each(|sample| borrowed(sample).write(&mut body));
-                let count = count_of(results);
-                Reply::write(out, TxnSequence(*sequence), *status, *commit, count, &body);
-            }
+            Self::Reply(reply) => reply.write(out),
+            Self::Peer(message) => message.write(out),
+            Self::Probe(probe) => probe.write(out),
         }
     }
 
     fn assert_is_piece(&self, piece: &Piece<'_>) {
         match (self, piece.body) {
-            (Self::Ops { sequence, ops }, PieceBody::Ops { count, bytes }) => {
+            (Self::Ops { sequence, stamp, ops }, PieceBody::Ops { count, bytes }) => {
                 assert_eq!((piece.sequence, count), (TxnSequence(*sequence), count_of(ops)));
+                assert_eq!(piece.stamp.map(owned), *stamp);
                 let mut reader = OpReader::new(bytes);
                 for op in ops {
                     assert_eq!(reader.next_op(), Ok(op.op()));
                 }
                 assert_eq!(reader.remaining(), 0);
             }
-            (Self::Call { sequence, procedure, args }, body) => {
+            (Self::Call { sequence, stamp, procedure, args }, body) => {
                 assert_eq!(piece.sequence, TxnSequence(*sequence));
+                assert_eq!(piece.stamp.map(owned), *stamp);
                 assert_eq!(body, PieceBody::Call { procedure: *procedure, args });
             }
             _ => panic!("{self:?} was written, {piece:?} was read"),
@@ -112,17 +124,54 @@ impl Message {
     }
 
     fn assert_is_reply(&self, reply: &Reply<'_>) {
-        let Self::Reply { sequence, status, commit, results } = self else {
+        let Self::Reply(sample) = self else {
             panic!("{self:?} was written, {reply:?} was read");
         };
-        assert_eq!((reply.sequence, reply.status), (TxnSequence(*sequence), *status));
-        assert_eq!((reply.commit, reply.op_count), (*commit, count_of(results)));
+        assert_eq!(reply.sequence, TxnSequence(sample.sequence));
+        assert_eq!((reply.status, reply.commit), (sample.status, sample.commit));
+        assert_eq!((reply.timing, reply.op_count), (sample.timing, count_of(&sample.results)));
         let mut reader = reply.results.clone();
-        for sample in results {
+        for sample in &sample.results {
             assert_eq!(reader.next_result(), Ok(Some(borrowed(sample))));
         }
         assert_eq!(reader.next_result(), Ok(None));
     }
+}
+
+fn write_piece(
+    out: &mut BatchWriter,
+    sequence: u64,
+    stamp: Option<&StampSample>,
+    is_call: bool,
+    count: u16,
+    body: &[u8],
+) {
+    let sequence = TxnSequence(sequence);
+    match stamp {
+        None => Piece::write(out, sequence, is_call, count, body),
+        Some((at, participants)) => {
+            Piece::write_stamped(out, sequence, *at, participants, is_call, count, body);
+        }
+    }
+}
+
+impl ReplySample {
+    fn write(&self, out: &mut BatchWriter) {
+        let mut body = Vec::new();
+        self.results.iter().for_each(|sample| borrowed(sample).write(&mut body));
+        let (sequence, count) = (TxnSequence(self.sequence), count_of(&self.results));
+        match self.timing {
+            None => Reply::write(out, sequence, self.status, self.commit, count, &body),
+            Some(timing) => {
+                Reply::write_timed(out, sequence, self.status, self.commit, timing, count, &body);
+            }
+        }
+    }
+}
+
+/// A stamp that was read, in the form of the sample that was written.
+pub(crate) fn owned(stamp: Stamp<'_>) -> StampSample {
+    (stamp.at, stamp.participants.iter().collect())
 }
 
 fn borrowed(sample: &ResultSample) -> OpResult<'_> {
@@ -146,6 +195,20 @@ pub(crate) fn assert_reads_back(frame: &Frame<'_>, written: &mut Iter<'_, Messag
             let mut reader = ReplyReader::new(frame);
             while let Some(reply) = reader.next_reply().expect("replies as they were written") {
                 written.next().expect("no more than was written").assert_is_reply(&reply);
+            }
+        }
+        FrameKind::Peer => {
+            let mut reader = PeerReader::new(frame);
+            while let Some(message) = reader.next_message().expect("messages as written") {
+                let expected = written.next().expect("no more than was written");
+                assert!(matches!(expected, Message::Peer(it) if *it == message), "{message:?}");
+            }
+        }
+        FrameKind::Probe => {
+            let mut reader = ProbeReader::new(frame);
+            while let Some(probe) = reader.next_probe().expect("probes as they were written") {
+                let expected = written.next().expect("no more than was written");
+                assert!(matches!(expected, Message::Probe(it) if *it == probe), "{probe:?}");
             }
         }
         other => panic!("{other:?} was never written"),
@@ -207,25 +270,83 @@ fn op() -> impl Strategy<Value = OpSample> {
     )
 }
 
+fn stamp() -> impl Strategy<Value = Option<StampSample>> {
+    let participants = prop_oneof![
+        3 => btree_map(any::<u16>(), any::<u32>(), 2..=4),
+        1 => btree_map(any::<u16>(), any::<u32>(), 2..=PARTICIPANTS_MAX),
+    ];
+    let list = participants.prop_map(|map| {
+        let list = map.into_iter().map(|(shard, incarnation)| Participant { shard, incarnation });
+        list.collect::<Vec<_>>()
+    });
+    proptest::option::of((any::<i64>(), list))
+}
+
+fn reply() -> impl Strategy<Value = ReplySample> {
+    let value = proptest::option::of(bytes(LIMITS.value_bytes_max as usize));
+    let result = (proptest::sample::select(RESULT_STATUSES.to_vec()), value);
+    let timing =
+        any::<(i64, u32, u32)>().prop_map(|(received_at, agreed_after, released_after)| {
+            ReplyTiming { received_at, agreed_after, released_after }
+        });
+    let sample = (
+        any::<(u64, i64)>(),
+        proptest::sample::select(reply_statuses()),
+        proptest::option::of(timing),
+        vec(result, 0..=usize::from(LIMITS.ops_max)),
+    );
+    sample.prop_map(|((sequence, commit), status, timing, results)| ReplySample {
+        sequence,
+        status,
+        commit,
+        timing,
+        results,
+    })
+}
+
+fn peer_message() -> impl Strategy<Value = PeerMessage> {
+    let reason = proptest::sample::select(RefusedReason::ALL.to_vec());
+    let fields = any::<(u64, u64, u16, u32, i64, bool)>();
+    (0..6_u8, fields, reason).prop_map(|(kind, fields, reason)| {
+        let (session, sequence, shard, to, time, answer) = fields;
+        let txn = TxnId { session, sequence: TxnSequence(sequence) };
+        match kind {
+            0 => PeerMessage::Propose { txn, local: time, to, answer },
+            1 => PeerMessage::Refuse { txn, reason },
+            2 => PeerMessage::Lost { txn, shard, to },
+            3 => PeerMessage::Relay { txn, shard, local: time },
+            4 => PeerMessage::Gone { txn },
+            _ => PeerMessage::Watermark { at: time },
+        }
+    })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let fields = any::<(u32, bool, bool, i64, i64, i64, i64)>();
+    fields.prop_map(|(id, is_reply, late, t1, t2, t3, t4)| Probe {
+        id,
+        is_reply,
+        late,
+        t1,
+        t2,
+        t3,
+        t4,
+    })
+}
+
 fn message() -> impl Strategy<Value = Message> {
-    let value = || bytes(LIMITS.value_bytes_max as usize);
-    let result =
-        (proptest::sample::select(RESULT_STATUSES.to_vec()), proptest::option::of(value()));
+    let value = bytes(LIMITS.value_bytes_max as usize);
     let ops_max = usize::from(LIMITS.ops_max);
     prop_oneof![
-        3 => (any::<u64>(), vec(op(), 1..=ops_max))
-            .prop_map(|(sequence, ops)| Message::Ops { sequence, ops }),
-        1 => (any::<u64>(), any::<u16>(), value())
-            .prop_map(|(sequence, procedure, args)| Message::Call { sequence, procedure, args }),
-        2 => (
-            any::<u64>(),
-            proptest::sample::select(REPLY_STATUSES.to_vec()),
-            any::<i64>(),
-            vec(result, 0..=ops_max),
-        )
-            .prop_map(|(sequence, status, commit, results)| {
-                Message::Reply { sequence, status, commit, results }
+        3 => (any::<u64>(), stamp(), vec(op(), 1..=ops_max))
+            .prop_map(|(sequence, stamp, ops)| Message::Ops { sequence, stamp, ops }),
+        1 => (any::<(u64, u16)>(), stamp(), value)
+            .prop_map(|((sequence, procedure), stamp, args)| {
+                Message::Call { sequence, stamp, procedure, args }
             }),
+        2 => reply().prop_map(Message::Reply),
+        1 => peer_message().prop_map(Message::Peer),
+        1 => probe().prop_map(Message::Probe),
     ]
 }
 

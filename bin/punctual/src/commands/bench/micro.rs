@@ -5,9 +5,10 @@ use crate::commands::UsageError;
 use crate::{eprintln_line, interrupt};
 use clap::Args;
 use punctual_load::micro::MicroConfig;
+use punctual_load::report::ShardFigures;
 use punctual_load::summary::fmt_ns_or_dash;
 use punctual_load::{Plan, Progress, Report, Stage, Target, bench};
-use punctual_runtime::config::{Backend, Config, CoreList};
+use punctual_runtime::config::{Backend, Config, CoreList, Estimator, parse_duration};
 use punctual_runtime::{EngineInfo, IdleStrategy};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use std::time::Duration;
   punctual bench micro --transport tcp --batch off       what batching is worth
   punctual bench micro --ops 1 --in-flight 1 --idle spin one transaction at a time
   punctual bench micro --rate 200000 --hdr out           open loop, with histogram files
+  punctual bench micro --shards 2 --cross 0.5            half of them on both shards
   punctual bench micro --config cluster.toml             drive shards served elsewhere
 
 The keys are loaded first and set to zero. Exit code 1 means that the sums differed, or that
@@ -58,6 +60,14 @@ pub(crate) struct MicroArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
     reads: f64,
 
+    /// Share of the transactions that touch several shards, 0 to 1; the others stay on one
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    cross: f64,
+
+    /// Shards that each of those touches: 2 to 64, as many as there are at most
+    #[arg(long, value_name = "K", default_value_t = 2, requires = "cross")]
+    span: u16,
+
     /// Keys in the store
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -91,6 +101,22 @@ pub(crate) struct MicroArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     coordinator_cores: Option<Vec<usize>>,
 
+    /// What a stamp has beyond the longest one-way delay, such as 100us
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    headroom: Option<Duration>,
+
+    /// How one-way delays are estimated: window-percentile, ewma, ema-half-rtt, window-max
+    #[arg(long, value_name = "NAME")]
+    estimator: Option<Estimator>,
+
+    /// Whether one-way delays are probed; auto: where there are several shards
+    #[arg(long, value_enum, value_name = "on|off|auto")]
+    prober: Option<ProberArg>,
+
+    /// How long to wait for a shard that cannot be reached, such as 5s
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    connect_timeout: Option<Duration>,
+
     /// Put a checksum on every frame of a socket (default off; with --config as the file says)
     #[arg(long, conflicts_with = "config")]
     checksum: bool,
@@ -106,6 +132,14 @@ pub(crate) struct MicroArgs {
     /// Write .hlog and .hgrm histogram files into DIR
     #[arg(long, value_name = "DIR")]
     hdr: Option<PathBuf>,
+}
+
+/// Whether a prober runs, as an option.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ProberArg {
+    On,
+    Off,
+    Auto,
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {
@@ -150,6 +184,8 @@ fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
     let micro = MicroConfig {
         ops: args.ops,
         reads: args.reads,
+        cross: args.cross,
+        span: args.span,
         keys: args.keys,
         value_size: args.value_size,
         skew: args.skew,
@@ -186,6 +222,16 @@ fn config(args: &MicroArgs) -> anyhow::Result<(Config, Target)> {
     process.batch = args.batch.unwrap_or(process.batch);
     process.idle = args.idle.unwrap_or(process.idle);
     process.backend = args.backend.unwrap_or(process.backend);
+    process.headroom = args.headroom.unwrap_or(process.headroom);
+    process.estimator = args.estimator.unwrap_or(process.estimator);
+    process.connect_timeout = args.connect_timeout.unwrap_or(process.connect_timeout);
+    if let Some(prober) = args.prober {
+        process.prober.enabled = match prober {
+            ProberArg::On => Some(true),
+            ProberArg::Off => Some(false),
+            ProberArg::Auto => None,
+        };
+    }
     if let Some(cores) = &args.shard_cores {
         process.placement.shards = CoreList::Cores(cores.clone());
     }
@@ -217,6 +263,7 @@ fn show(progress: Progress) {
                 ));
             }
         }
+        Progress::Waiting { why } => eprintln_line(&format!("waiting for {why}")),
         Progress::LinkDown { why } => eprintln_line(&format!("warning: link lost: {why}")),
         Progress::Interrupted => eprintln_line("interrupted: ending early (again to quit at once)"),
     }
@@ -230,9 +277,12 @@ fn show_start(info: &EngineInfo) {
         [] => "served elsewhere".to_owned(),
         cores => format!("on cores {cores:?}"),
     };
+    let prober = info.prober_core.map(|core| format!(", prober on core {core}"));
     eprintln_line(&format!(
-        "shards {shards}, coordinators on cores {:?}, backend {}",
-        info.worker_cores, info.backend
+        "shards {shards}, coordinators on cores {:?}{}, backend {}",
+        info.worker_cores,
+        prober.unwrap_or_default(),
+        info.backend
     ));
 }
 
@@ -270,12 +320,55 @@ fn summary(report: &Report) -> String {
         ),
     );
     text += &row("frames", &format!("{} sent, {per_frame:.1} messages each", report.frames_sent));
+    if report.shards > 1 {
+        text += &rows_of_shards(report);
+    }
     if let Some(bytes) = report.bytes_per_key {
         text += &row("store", &format!("{bytes:.1} bytes a key"));
     }
     text += &row("self-check", &report.self_check);
     for warning in &report.warnings {
         text += &row("warning", warning);
+    }
+    text
+}
+
+/// What there is to say where there are several shards.
+fn rows_of_shards(report: &Report) -> String {
+    let mut text = String::new();
+    if let (Some(span), Some(share)) = (report.span, report.cross_share) {
+        let share = share * 100.0;
+        text += &row("cross", &format!("{share:.1} % on {span} of {} shards", report.shards));
+    }
+    if let Some(ratio) = report.on_time_ratio {
+        let late_ns = report.late_ns.unwrap_or_default();
+        let late_by = match report.late {
+            0 => String::new(),
+            late => format!(
+                "; {late} late, by p50 {}, p99 {}, max {}",
+                fmt_ns_or_dash(late_ns.p50),
+                fmt_ns_or_dash(late_ns.p99),
+                fmt_ns_or_dash(late_ns.max),
+            ),
+        };
+        let share = ratio * 100.0;
+        text += &row("on time", &format!("{share:.2} % of {} stamped{late_by}", report.stamped));
+    }
+    for (name, series) in [("hold", &report.hold_ns), ("agreement", &report.agreement_ns)] {
+        if let Some(summary) = series {
+            text += &row(name, &summary.to_string());
+        }
+    }
+    if let Some(per_frame) = report.proposals_per_frame.filter(|_| report.stamped > 0) {
+        text += &row("proposals", &format!("{per_frame:.1} for each frame of a shard"));
+    }
+    for figures in &report.per_shard {
+        let ShardFigures { shard, committed, ops, stamped, late, held } = figures;
+        let counts = format!(
+            "{committed} committed, {ops} ops; {stamped} stamped, {late} late, {held} held at the \
+             end"
+        );
+        text += &row(&format!("shard {shard}"), &counts);
     }
     text
 }

@@ -1,6 +1,7 @@
 //! Stamps, malformed bytes and refusals.
 
 use super::*;
+use crate::procedure::{ProcedureContext, Verdict};
 
 #[test]
 fn commits_strictly_increase_and_are_not_before_now_even_when_the_clock_runs_back() {
@@ -57,7 +58,7 @@ fn malformed(sequence: TxnSequence, good: &[Op<'_>]) -> Vec<(&'static str, Reque
         with("a value over its limit", 1, &long_value),
         with("an 8-byte key in the long form", 1, &[1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     ];
-    let headless = Request { sequence, is_call: true, op_count: 0, body: vec![1] };
+    let headless = Request { body: vec![1], ..call(sequence, 1, b"") };
     cases.push(("a call without its whole head", headless));
     cases.push(("no operations", piece(sequence, &[])));
     cases
@@ -109,7 +110,7 @@ fn a_frame_with_more_or_fewer_pieces_than_it_announces_is_an_error() {
             let mut input = BatchWriter::new(harness.limits, u16::MAX, false);
             for at in 0..count {
                 let request = piece(seq(at, 1), &[add(u64::from(at), 1)]);
-                Piece::write(&mut input, request.sequence, false, 1, &request.body);
+                request.write(&mut input);
             }
             input.seal();
             let mut frames = FrameReader::new(input.sealed(), harness.limits, false);

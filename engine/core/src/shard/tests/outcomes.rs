@@ -1,6 +1,7 @@
 //! Rule R8: at most once, whatever is repeated, and whatever the link did in between.
 
 use super::*;
+use crate::procedure::{ProcedureContext, Verdict};
 
 const ABORTING: u16 = 1;
 

@@ -1,7 +1,7 @@
 //! Registered procedures: arguments in, results out, and aborts that leave no trace.
 
 use super::*;
-use crate::procedure::ProceduresError;
+use crate::procedure::{ProcedureContext, ProceduresError, Verdict};
 use crate::store::tests::{Step, step};
 use proptest::prelude::*;
 

@@ -1,6 +1,7 @@
 //! Random transactions against a map, and replies under random limits.
 
 use super::*;
+use crate::procedure::{ProcedureContext, Verdict};
 use crate::store::tests::{Model, Step, run_model, step};
 use proptest::prelude::*;
 use punctual_wire::OpResult;

@@ -1,0 +1,58 @@
+//! Faults to be built in on purpose, to see that the simulator notices.
+
+/// A rule of the protocol that a shard breaks. It has an effect only where the crate was built with
+/// the feature `mutations`, which nothing but the tests of the simulator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mutation {
+    /// All rules hold.
+    #[default]
+    None,
+    /// R2: a transaction is admitted at its stamp although the shard's clock is past it.
+    AdmitBelowClock,
+    /// R2: the clock of an admission was read before the message was taken from its link.
+    EarlyAdmissionClock,
+    /// R5: each shard takes its own time instead of the maximum.
+    OwnTimestamp,
+    /// R6: a transaction runs before its time is agreed.
+    ReleaseBeforeAgreed,
+    /// R6: a transaction does not wait for an earlier one that it conflicts with.
+    IgnoreConflict,
+    /// R9: a refusal is not remembered.
+    ForgetTombstone,
+    /// R8: a retry is run again.
+    RunRetryAgain,
+}
+
+impl Mutation {
+    /// All that break something.
+    pub const ALL: &'static [Self] = &[
+        Self::AdmitBelowClock,
+        Self::EarlyAdmissionClock,
+        Self::OwnTimestamp,
+        Self::ReleaseBeforeAgreed,
+        Self::IgnoreConflict,
+        Self::ForgetTombstone,
+        Self::RunRetryAgain,
+    ];
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::AdmitBelowClock => "admit-below-clock",
+            Self::EarlyAdmissionClock => "early-admission-clock",
+            Self::OwnTimestamp => "own-timestamp",
+            Self::ReleaseBeforeAgreed => "release-before-agreed",
+            Self::IgnoreConflict => "ignore-conflict",
+            Self::ForgetTombstone => "forget-tombstone",
+            Self::RunRetryAgain => "run-retry-again",
+        }
+    }
+
+    /// Whether this rule is broken here.
+    #[inline]
+    pub(crate) fn is(self, mutation: Self) -> bool {
+        cfg!(feature = "mutations") && self == mutation
+    }
+}

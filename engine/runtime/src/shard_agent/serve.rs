@@ -1,0 +1,207 @@
+//! What a shard does with each kind of link: reading it, and the handshake before.
+
+use super::connection::{Connection, End, Use, end_of, see_off};
+use super::{HANDSHAKE_TIMEOUT, ShardAgent};
+use crate::driver::LinkEvent;
+use crate::links::{Lost, exchange, shard_id};
+use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId, answer_probes};
+use punctual_link::{OUTGOING_BYTES_MAX, ServerHandshake, Visitor};
+use punctual_wire::{BatchWriter, CloseReason, Features, Frame, FrameKind, Role, WireError};
+use std::ops::Range;
+
+impl ShardAgent {
+    /// Polls one connection and takes what came. Returns how much was done.
+    #[inline]
+    pub(super) fn serve(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
+        let connection = &mut self.connections[at];
+        if let Some(since) = connection.leaving {
+            return see_off(connection, self.limits, now, since);
+        }
+        match connection.used_for {
+            Use::Session { index } => self.serve_session(at, index),
+            Use::Peer { shard } => self.serve_peer(at, shard),
+            Use::Probe => self.serve_probe(at),
+            Use::Echo => self.serve_echo(at),
+            Use::Shaking { .. } => self.shake(now, at),
+            Use::Nothing => Ok(0),
+        }
+    }
+
+    #[inline]
+    fn serve_session(&mut self, at: usize, session: SessionIndex) -> Result<usize, End> {
+        let Self { shard, clock, limits, connections, counts, .. } = self;
+        let answer = |frame: &Frame<'_>, out: &mut BatchWriter| match frame.kind {
+            // The clock is read here, after the frame was taken from its link (R2).
+            FrameKind::Dispatch => Ok(shard.on_dispatch(clock.now(), session, frame, out)?),
+            _ => Err(end_of(frame)),
+        };
+        let Connection { link, checksum, .. } = &mut connections[at];
+        exchange(link.as_mut(), *limits, *checksum, counts, OUTGOING_BYTES_MAX, answer)
+    }
+
+    fn serve_peer(&mut self, at: usize, peer: ShardId) -> Result<usize, End> {
+        let Self { shard, clock, limits, connections, counts, .. } = self;
+        let answer = |frame: &Frame<'_>, _: &mut BatchWriter| match frame.kind {
+            FrameKind::Peer => Ok(shard.on_peer(clock.now(), peer, frame)?),
+            _ => Err(end_of(frame)),
+        };
+        let Connection { link, checksum, .. } = &mut connections[at];
+        // Two peers that both waited for room before they read would wait for ever; what a shard
+        // keeps for its peers has bounds of its own.
+        exchange(link.as_mut(), *limits, *checksum, counts, usize::MAX, answer)
+    }
+
+    fn serve_probe(&mut self, at: usize) -> Result<usize, End> {
+        let clock = self.clock;
+        let answer = |frame: &Frame<'_>, out: &mut BatchWriter| match frame.kind {
+            FrameKind::Probe => Ok(answer_probes(|| clock.now(), frame, out)?),
+            _ => Err(end_of(frame)),
+        };
+        let Connection { link, checksum, .. } = &mut self.connections[at];
+        let counts = &mut self.counts;
+        exchange(link.as_mut(), self.limits, *checksum, counts, OUTGOING_BYTES_MAX, answer)
+    }
+
+    fn serve_echo(&mut self, at: usize) -> Result<usize, End> {
+        let answer = |frame: &Frame<'_>, out: &mut BatchWriter| match frame.kind {
+            FrameKind::Ping => {
+                let len = frame.body.len();
+                out.message(FrameKind::Pong, len, |bytes| bytes.extend_from_slice(frame.body));
+                Ok(())
+            }
+            _ => Err(end_of(frame)),
+        };
+        let Connection { link, checksum, .. } = &mut self.connections[at];
+        let counts = &mut self.counts;
+        exchange(link.as_mut(), self.limits, *checksum, counts, OUTGOING_BYTES_MAX, answer)
+    }
+
+    /// The links that this shard has opened.
+    pub(super) fn opened_peers(&self) -> Range<usize> {
+        usize::from(self.shard.id().0) + 1..self.peers.count()
+    }
+
+    /// Brings the links to the shards with higher ids up, and reads them.
+    #[inline]
+    pub(super) fn serve_peers(&mut self, now: Nanos) -> usize {
+        self.opened_peers().map(|at| self.serve_opened_peer(now, at)).sum()
+    }
+
+    #[inline]
+    fn serve_opened_peer(&mut self, now: Nanos, at: usize) -> usize {
+        let peer = shard_id(at);
+        if self.peers.is_up(at) {
+            let Self { shard, clock, peers, .. } = self;
+            let taken = peers.take_frames(at, |frame| match frame.kind {
+                FrameKind::Peer => Ok(shard.on_peer(clock.now(), peer, frame)?),
+                kind => Err(WireError::UnexpectedKind(kind).into()),
+            });
+            return taken.unwrap_or_else(|lost| self.lose_peer(now, at, &lost));
+        }
+        let own = self.shard.id().0;
+        match self.peers.step(now, at) {
+            None => 0,
+            Some(Ok(welcome)) => {
+                self.shard.on_peer_up(now, peer, SessionId(welcome.session.get()));
+                tracing::debug!(shard = own, %peer, "the link to a peer is up");
+                1
+            }
+            Some(Err(LinkEvent::Down { why })) => {
+                tracing::debug!(shard = own, %peer, why, "no link to a peer yet");
+                1
+            }
+            Some(Err(_)) => 1,
+        }
+    }
+
+    /// Gives the link to a peer up; it is tried again. Returns how much that was.
+    pub(super) fn lose_peer(&mut self, now: Nanos, at: usize, lost: &Lost) -> usize {
+        let (shard, peer) = (self.shard.id().0, shard_id(at));
+        tracing::info!(shard, %peer, reason = %lost, "the link to a peer is lost");
+        self.peers.lose(now, at, lost);
+        self.shard.on_peer_down(peer);
+        1
+    }
+
+    fn shake(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
+        let since = self.connections[at].stranger_since();
+        if since.is_some_and(|since| now.since(since) > HANDSHAKE_TIMEOUT) {
+            return Err(self.time_out(at));
+        }
+        let id = self.shard.id().0;
+        let link = self.connections[at].link.as_mut();
+        let visitor = match ServerHandshake::step(link, self.limits, &self.identity, id) {
+            Ok(None) => return Ok(0),
+            Ok(Some(visitor)) => visitor,
+            Err(error) => return Err(End::Handshake(error)),
+        };
+        let used_for = self.use_of(now, at, &visitor)?;
+        let epoch = match used_for {
+            Use::Session { index } => self.shard.session_epoch(index),
+            _ => 0,
+        };
+        let connection = &mut self.connections[at];
+        // First of all: if the visitor is gone already, its session has to be closed with the link.
+        connection.used_for = used_for;
+        connection.checksum = visitor.features.contains(Features::CHECKSUM);
+        let link = connection.link.as_mut();
+        ServerHandshake::accept(link, &self.identity, id, epoch, visitor.features);
+        connection.link.flush()?;
+        tracing::debug!(shard = id, peer = connection.link.peer(), ?visitor, "welcome");
+        Ok(1)
+    }
+
+    /// What a visitor is welcome to.
+    fn use_of(&mut self, now: Nanos, at: usize, visitor: &Visitor) -> Result<Use, End> {
+        match visitor.role {
+            Role::Pinger => Ok(Use::Echo),
+            Role::Prober => Ok(Use::Probe),
+            Role::Coordinator => {
+                let session = SessionId(visitor.session);
+                let opened = self.shard.open_session(now, session, visitor.slots);
+                let index = opened.map_err(|error| {
+                    let reason = match error {
+                        SessionError::TooManySessions { .. } => CloseReason::TooManySessions,
+                        SessionError::TooManySlots { .. } => CloseReason::TooManySlots,
+                    };
+                    ServerHandshake::reject(self.connections[at].link.as_mut(), reason);
+                    End::Session(error)
+                })?;
+                self.replace_older(
+                    now,
+                    at,
+                    |used_for| matches!(used_for, Use::Session { index: other } if *other == index),
+                );
+                Ok(Use::Session { index })
+            }
+            // The one with the lower id connects, so that two shards have one link.
+            Role::Peer if visitor.from < self.shard.id().0 => {
+                let peer = ShardId(visitor.from);
+                let replaced = self.replace_older(
+                    now,
+                    at,
+                    |used_for| matches!(used_for, Use::Peer { shard } if *shard == peer),
+                );
+                if replaced {
+                    self.shard.on_peer_down(peer);
+                }
+                self.shard.on_peer_up(now, peer, SessionId(visitor.session));
+                Ok(Use::Peer { shard: peer })
+            }
+            Role::Peer => Err(self.reject(at, CloseReason::WrongShard)),
+        }
+    }
+
+    /// Whoever connects again has given up its older link. Returns whether there was one.
+    fn replace_older(&mut self, now: Nanos, at: usize, same: impl Fn(&Use) -> bool) -> bool {
+        let mut replaced = false;
+        for (other, connection) in self.connections.iter_mut().enumerate() {
+            if other != at && same(&connection.used_for) {
+                connection.leave(now, CloseReason::Replaced);
+                connection.used_for = Use::Nothing;
+                replaced = true;
+            }
+        }
+        replaced
+    }
+}

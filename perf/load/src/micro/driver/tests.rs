@@ -1,0 +1,110 @@
+//! The driver without an engine: what it counts, and what it has still to do.
+
+use super::*;
+use punctual_runtime::{Timing, UnknownReason};
+use punctual_wire::TxnSequence;
+
+fn config() -> MicroConfig {
+    MicroConfig {
+        ops: 10,
+        reads: 0.5,
+        cross: 0.5,
+        span: 2,
+        keys: 1_000,
+        value_size: 8,
+        skew: 0.0,
+        rate: None,
+        seed: 1,
+        burst: 16,
+        in_flight: 4,
+    }
+}
+
+fn driver(rate: Option<f64>) -> (MicroDriver, flume::Receiver<MicroEvent>) {
+    let (sender, events) = flume::unbounded();
+    let config = MicroConfig { rate, ..config() };
+    (MicroDriver::new(&config, 2, (0, 1), PhaseCell::default(), sender), events)
+}
+
+/// Ends the transaction in slot 0 as it was sent.
+fn complete(
+    driver: &mut MicroDriver,
+    now: Nanos,
+    adds: &[Adds],
+    timing: Option<Timing>,
+    outcome: Outcome,
+) {
+    let sent = Flight { intended: Nanos(150), measured: true, span: adds.len() as u16 };
+    driver.flights.put(0, sent, adds);
+    let completion = Completion {
+        sequence: TxnSequence::new(0, 1),
+        tag: 0,
+        outcome,
+        submitted_at: sent.intended,
+        timing,
+        results: Default::default(),
+    };
+    driver.complete(now, completion);
+}
+
+#[test]
+fn an_open_loop_sends_after_its_end_what_was_meant_to_start_before() {
+    let (mut driver, _events) = driver(Some(1_000.0));
+    driver.enter(Nanos(0), Phase::WarmUp);
+    driver.enter(Nanos(1_000_000_000), Phase::Measure);
+    driver.next_intended = Some(Nanos(1_500_000_000));
+    driver.enter(Nanos(2_000_000_000), Phase::Drain);
+    let now = Nanos(2_000_000_001);
+    assert!(driver.has_backlog(now));
+    assert_eq!(driver.unsent(), 500);
+    // A rate that is out of reach must not make the run last for ever.
+    assert!(!driver.has_backlog(now + BACKLOG_TIME_MAX.into()));
+    driver.next_intended = Some(Nanos(2_000_000_000));
+    assert!(!driver.has_backlog(now));
+    assert_eq!(driver.unsent(), 0);
+    driver.ready = Some(Flight::default());
+    assert!(driver.has_backlog(now), "one that found no room still waits");
+}
+
+#[test]
+fn a_closed_loop_sends_nothing_after_its_end() {
+    let (mut driver, _events) = driver(None);
+    driver.enter(Nanos(0), Phase::Measure);
+    driver.enter(Nanos(10), Phase::Drain);
+    driver.ready = Some(Flight::default());
+    assert!(!driver.has_backlog(Nanos(11)));
+}
+
+#[test]
+fn the_measured_time_ends_with_the_last_commit() {
+    let (mut driver, _events) = driver(None);
+    driver.enter(Nanos(100), Phase::Measure);
+    let adds = [Adds { shard: 1, count: 3 }];
+    complete(&mut driver, Nanos(200), &adds, None, Outcome::Committed { at: Nanos(1) });
+    let unknown = Outcome::Unknown(UnknownReason::Deadline);
+    complete(&mut driver, Nanos(900), &adds, None, unknown);
+    assert_eq!(driver.totals.span, Some((Nanos(100), Nanos(200))));
+    assert_eq!((driver.totals.committed, driver.totals.whole_run.unknown), (1, 1));
+    assert_eq!(driver.totals.increments, [0, 3]);
+    assert_eq!(driver.totals.increments_unknown, [0, 3]);
+}
+
+#[test]
+fn a_transaction_on_several_shards_counts_once_and_its_increments_on_each() {
+    let (mut driver, _events) = driver(None);
+    driver.enter(Nanos(100), Phase::Measure);
+    let adds = [Adds { shard: 1, count: 3 }, Adds { shard: 0, count: 2 }];
+    let timing = Timing { late: Nanos(5), hold: Nanos(40), agreement: Nanos(30) };
+    let committed = Outcome::Committed { at: Nanos(1) };
+    complete(&mut driver, Nanos(200), &adds, Some(timing), committed);
+    complete(&mut driver, Nanos(300), &adds[..1], None, committed);
+    let unknown = Outcome::Unknown(UnknownReason::Deadline);
+    complete(&mut driver, Nanos(400), &adds, None, unknown);
+    let totals = &driver.totals;
+    assert_eq!((totals.committed, totals.cross), (2, 1));
+    assert_eq!(totals.increments, [2, 6]);
+    assert_eq!(totals.increments_unknown, [2, 3]);
+    let punctuality = totals.punctuality.as_ref().expect("the workload has stamps");
+    assert_eq!((punctuality.stamped, punctuality.late), (1, 1));
+    assert_eq!(punctuality.hold.len(), 1);
+}

@@ -1,0 +1,280 @@
+//! A shard with its links.
+
+use crate::config::SimConfig;
+use crate::env::{Env, Kind, Turn, only_frame};
+use crate::network::Content;
+use crate::violation::ViolationKind;
+use punctual_core::{
+    Nanos, Procedures, SessionId, SessionIndex, Shard, ShardConfig, ShardId, answer_probes,
+};
+use punctual_wire::{BatchWriter, FrameKind, Limits};
+use std::sync::Arc;
+
+/// Replies kept for a coordinator without a link. Those beyond are lost, as in any crash.
+const PARKED_BYTES_MAX: usize = 1 << 16;
+
+/// The shard's end of a link to a coordinator.
+#[derive(Debug)]
+struct Visitor {
+    session: SessionId,
+    index: SessionIndex,
+    conn: Option<u32>,
+    out: BatchWriter,
+    /// What was answered while there was no link.
+    parked: Vec<u8>,
+}
+
+/// The shard's end of a link to a peer or a prober.
+#[derive(Debug)]
+struct End {
+    conn: Option<u32>,
+    out: BatchWriter,
+}
+
+impl End {
+    fn new(batch_max: u16) -> Self {
+        Self { conn: None, out: BatchWriter::new(Limits::DEFAULT, batch_max, false) }
+    }
+}
+
+/// A shard.
+#[derive(Debug)]
+pub(crate) struct ShardNode {
+    node: usize,
+    id: ShardId,
+    pub(crate) session: SessionId,
+    pub(crate) incarnation: u32,
+    pub(crate) shard: Shard,
+    visitors: Vec<Visitor>,
+    peers: Vec<End>,
+    probers: Vec<End>,
+    batch_max: u16,
+}
+
+impl ShardNode {
+    pub(crate) fn new(
+        id: u16,
+        session: SessionId,
+        config: &SimConfig,
+        procedures: &Arc<Procedures>,
+        env: &mut Env,
+    ) -> Self {
+        let tuning = &env.tuning;
+        let layout = env.layout;
+        let settings = ShardConfig {
+            session,
+            slots_max: u32::from(tuning.clients),
+            epsilon: config.epsilon.since(Nanos::ZERO),
+            max_hold: tuning.max_hold,
+            dispatch_timeout: tuning.dispatch_timeout,
+            ask_after: tuning.ask_after,
+            pending_per_peer_max: tuning.pending_max,
+            blocked_max: tuning.pending_max,
+            mutation: config.mutation,
+            seed: config.seed,
+            ..ShardConfig::new(ShardId(id), layout.shards)
+        };
+        let batch_max = tuning.batch_max;
+        let ends = |count: u16| (0..count).map(|_| End::new(batch_max)).collect::<Vec<_>>();
+        Self {
+            node: layout.node(Kind::Shard(id)),
+            id: ShardId(id),
+            session,
+            incarnation: env.history.born(id),
+            shard: Shard::new(settings, Arc::clone(procedures)),
+            visitors: Vec::new(),
+            peers: ends(layout.shards),
+            probers: ends(if layout.has_probers { layout.coordinators } else { 0 }),
+            batch_max,
+        }
+    }
+
+    /// When it has something to do, by its clock.
+    pub(crate) fn next_deadline(&self) -> Option<Nanos> {
+        self.shard.next_deadline()
+    }
+
+    /// Takes a message.
+    pub(crate) fn take(&mut self, env: &mut Env, turn: &mut Turn<'_>, conn: u32, content: Content) {
+        let now = turn.spend();
+        match env.layout.kind(env.network.other_end(conn, self.node)) {
+            Kind::Coordinator(_) => self.take_from_visitor(env, now, turn.at, conn, content),
+            Kind::Shard(peer) => self.take_from_peer(env, now, turn.at, conn, peer, content),
+            Kind::Prober(prober) => {
+                self.take_from_prober(env, now, turn.at, conn, prober, &content);
+            }
+        }
+    }
+
+    fn welcome(&self, env: &mut Env, at: i64, conn: u32, epoch: u32) {
+        let content = Content::Welcome { session: self.session, epoch };
+        env.network.send(&mut env.queue, at, self.node, conn, content);
+    }
+
+    fn take_from_visitor(
+        &mut self,
+        env: &mut Env,
+        now: Nanos,
+        at: i64,
+        conn: u32,
+        content: Content,
+    ) {
+        let by_conn = |visitor: &Visitor| visitor.conn == Some(conn);
+        let visitor = self.visitors.iter().position(by_conn);
+        match (content, visitor) {
+            (Content::Hello { session, slots }, _) => {
+                self.open(env, now, at, conn, session, slots);
+            }
+            (Content::Frame(bytes), Some(visitor)) => {
+                let Visitor { index, out, .. } = &mut self.visitors[visitor];
+                let frame = only_frame(&bytes);
+                if frame.kind != FrameKind::Dispatch {
+                    return env.malformed(self.node, &format!("a frame of kind {:?}", frame.kind));
+                }
+                if let Err(error) = self.shard.on_dispatch(now, *index, &frame, out) {
+                    env.malformed(self.node, &error);
+                }
+            }
+            (Content::Closed, Some(visitor)) => {
+                let visitor = &mut self.visitors[visitor];
+                visitor.conn = None;
+                self.shard.close_session(now, visitor.index);
+            }
+            // What comes over an older connection is not listened to.
+            (Content::Frame(_) | Content::Closed | Content::Welcome { .. }, _) => {}
+        }
+    }
+
+    /// A coordinator connects, for the first time or again.
+    fn open(
+        &mut self,
+        env: &mut Env,
+        now: Nanos,
+        at: i64,
+        conn: u32,
+        session: SessionId,
+        slots: u32,
+    ) {
+        let index = match self.shard.open_session(now, session, slots) {
+            Ok(index) => index,
+            Err(error) => {
+                let text = format!("{} does not take a session: {error}", self.id);
+                return env.findings.add(ViolationKind::NotAvailable, &[], text);
+            }
+        };
+        let epoch = self.shard.session_epoch(index);
+        self.welcome(env, at, conn, epoch);
+        let known = self.visitors.iter().position(|visitor| visitor.session == session);
+        let known = known.unwrap_or_else(|| {
+            let out = BatchWriter::new(Limits::DEFAULT, self.batch_max, false);
+            self.visitors.push(Visitor { session, index, conn: None, out, parked: Vec::new() });
+            self.visitors.len() - 1
+        });
+        let visitor = &mut self.visitors[known];
+        visitor.index = index;
+        visitor.conn = Some(conn);
+        let parked = std::mem::take(&mut visitor.parked);
+        env.network.send_bytes(&mut env.queue, at, self.node, conn, &parked);
+    }
+
+    fn take_from_peer(
+        &mut self,
+        env: &mut Env,
+        now: Nanos,
+        at: i64,
+        conn: u32,
+        peer: u16,
+        content: Content,
+    ) {
+        let end = &mut self.peers[usize::from(peer)];
+        let is_current = end.conn == Some(conn);
+        match content {
+            Content::Hello { session, .. } => {
+                end.conn = Some(conn);
+                self.shard.on_peer_up(now, ShardId(peer), session);
+                self.welcome(env, at, conn, 0);
+            }
+            Content::Welcome { session, .. } if env.is_current(conn) => {
+                end.conn = Some(conn);
+                self.shard.on_peer_up(now, ShardId(peer), session);
+            }
+            Content::Frame(bytes) if is_current => {
+                let frame = only_frame(&bytes);
+                if frame.kind != FrameKind::Peer {
+                    return env.malformed(self.node, &format!("a frame of kind {:?}", frame.kind));
+                }
+                if let Err(error) = self.shard.on_peer(now, ShardId(peer), &frame) {
+                    env.malformed(self.node, &error);
+                }
+            }
+            Content::Closed => {
+                if is_current {
+                    end.conn = None;
+                    self.shard.on_peer_down(ShardId(peer));
+                }
+                env.lost(at, self.node, conn);
+            }
+            Content::Frame(_) | Content::Welcome { .. } => {}
+        }
+    }
+
+    fn take_from_prober(
+        &mut self,
+        env: &mut Env,
+        now: Nanos,
+        at: i64,
+        conn: u32,
+        prober: u16,
+        content: &Content,
+    ) {
+        let end = &mut self.probers[usize::from(prober)];
+        let is_current = end.conn == Some(conn);
+        match content {
+            Content::Hello { .. } => {
+                end.conn = Some(conn);
+                self.welcome(env, at, conn, 0);
+            }
+            Content::Frame(bytes) if is_current => {
+                if let Err(error) = answer_probes(|| now, &only_frame(bytes), &mut end.out) {
+                    env.malformed(self.node, &error);
+                }
+            }
+            Content::Closed if is_current => end.conn = None,
+            Content::Frame(_) | Content::Closed | Content::Welcome { .. } => {}
+        }
+    }
+
+    /// Ends a turn: releases what is due and sends what there is to say.
+    pub(crate) fn finish(&mut self, env: &mut Env, turn: &mut Turn<'_>) {
+        let now = turn.spend();
+        self.shard.on_turn(now);
+        for visitor in &mut self.visitors {
+            // Also without a link, to see what ran; what is said then waits for the link.
+            self.shard.write_replies(visitor.index, &mut visitor.out);
+            visitor.out.seal();
+            if visitor.out.is_empty() {
+                continue;
+            }
+            let frames = visitor.out.sealed();
+            env.history.observe(self.incarnation, visitor.session, frames, &mut env.findings);
+            if let Some(conn) = visitor.conn {
+                let out = &mut visitor.out;
+                env.network.send_frames(&mut env.queue, turn.at, self.node, conn, out);
+            } else {
+                if visitor.parked.len() < PARKED_BYTES_MAX {
+                    visitor.parked.extend_from_slice(frames);
+                }
+                visitor.out.clear_sealed();
+            }
+        }
+        for (peer, end) in self.peers.iter_mut().enumerate() {
+            let Some(conn) = end.conn else { continue };
+            self.shard.write_peer(ShardId(peer as u16), &mut end.out);
+            env.network.send_frames(&mut env.queue, turn.at, self.node, conn, &mut end.out);
+        }
+        for end in &mut self.probers {
+            let Some(conn) = end.conn else { continue };
+            env.network.send_frames(&mut env.queue, turn.at, self.node, conn, &mut end.out);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a run came to.
+
+use crate::violation::{Violation, ViolationKind};
+use punctual_core::{CoordinatorStats, Nanos, ShardStats};
+use std::ops::AddAssign;
+
+/// What happened how often, in one run or in many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SimCounts {
+    /// Transactions submitted.
+    pub submitted: u64,
+    /// Transactions that committed.
+    pub committed: u64,
+    /// Transactions that their procedures aborted.
+    pub aborted: u64,
+    /// Transactions that were refused.
+    pub refused: u64,
+    /// Transactions that ended without anybody knowing whether they ran, those of crashed
+    /// coordinators among them.
+    pub unknown: u64,
+    /// Transactions on several shards.
+    pub stamped: u64,
+    /// Of these the committed ones that came late to a shard.
+    pub late: u64,
+    /// Pieces sent again.
+    pub retries: u64,
+    /// Pieces answered as busy.
+    pub busy: u64,
+    /// Retries answered from outcome tables.
+    pub repeated: u64,
+    /// Pieces that waited for a conflicting one.
+    pub blocked: u64,
+    /// Proposals asked for again.
+    pub asked: u64,
+    /// Transactions refused because their dispatch did not come.
+    pub refused_by_timeout: u64,
+    /// Transactions refused because a shard lost its memory.
+    pub peer_lost: u64,
+    /// Crashes of shards.
+    pub shard_crashes: u64,
+    /// Crashes of coordinators.
+    pub coordinator_crashes: u64,
+    /// Frames sent.
+    pub frames: u64,
+    /// Frames lost, repeated, overtaken or much delayed.
+    pub frames_harmed: u64,
+    /// Executions whose time is unknown, since nobody was told: their keys are checked less.
+    pub unplaced: u64,
+    /// Events simulated.
+    pub events: u64,
+}
+
+impl SimCounts {
+    pub(crate) fn add_coordinator(&mut self, stats: &CoordinatorStats) {
+        self.submitted += stats.submitted;
+        self.stamped += stats.stamped;
+        self.late += stats.late;
+        self.retries += stats.retries;
+        self.busy += stats.busy;
+    }
+
+    pub(crate) fn add_shard(&mut self, stats: &ShardStats) {
+        self.repeated += stats.repeated;
+        self.blocked += stats.blocked;
+        self.asked += stats.asked;
+        self.refused_by_timeout += stats.refused_by_timeout;
+        self.peer_lost += stats.peer_lost;
+    }
+}
+
+impl AddAssign<&Self> for SimCounts {
+    fn add_assign(&mut self, other: &Self) {
+        self.submitted += other.submitted;
+        self.committed += other.committed;
+        self.aborted += other.aborted;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.stamped += other.stamped;
+        self.late += other.late;
+        self.retries += other.retries;
+        self.busy += other.busy;
+        self.repeated += other.repeated;
+        self.blocked += other.blocked;
+        self.asked += other.asked;
+        self.refused_by_timeout += other.refused_by_timeout;
+        self.peer_lost += other.peer_lost;
+        self.shard_crashes += other.shard_crashes;
+        self.coordinator_crashes += other.coordinator_crashes;
+        self.frames += other.frames;
+        self.frames_harmed += other.frames_harmed;
+        self.unplaced += other.unplaced;
+        self.events += other.events;
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SimReport {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The first promises that were broken; none in a run that is as it should be.
+    pub violations: Vec<Violation>,
+    /// All of them.
+    pub violation_count: u64,
+    /// What happened how often.
+    pub counts: SimCounts,
+    /// How long it took, in the time of the simulation.
+    pub virtual_time: Nanos,
+    /// A hash of all events in their order: equal runs have equal ones.
+    pub trace: u64,
+}
+
+impl SimReport {
+    /// Whether nothing was broken.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.violation_count == 0
+    }
+
+    /// The report of a run that stopped at an assertion.
+    pub(crate) fn panicked(seed: u64, message: String) -> Self {
+        let kind = ViolationKind::Panic;
+        let violation = Violation { kind, text: message, transactions: Vec::new() };
+        Self { seed, violations: vec![violation], violation_count: 1, ..Self::default() }
+    }
+}

@@ -1,0 +1,133 @@
+//! The finer settings of a run: always drawn from the seed, never given.
+
+use crate::config::SimConfig;
+use crate::rng::Rng;
+use punctual_core::{EstimatorKind, Nanos, OwdConfig};
+use std::time::Duration;
+
+const STREAM: u64 = 2;
+const MICROSECOND: i64 = 1_000;
+const MILLISECOND: i64 = 1_000_000;
+
+/// About so many transactions are submitted in a run: enough to meet, few enough for thousands of
+/// runs a minute.
+const TRANSACTIONS_WANTED: i64 = 400;
+
+/// Delays, timeouts, sizes and how often things go wrong. Times are in nanoseconds, chances in
+/// millionths.
+#[derive(Debug, Clone)]
+pub(crate) struct Tuning {
+    /// A typical delay of the network, one way.
+    pub(crate) delay: i64,
+    /// Mean of what is added at random.
+    pub(crate) jitter: i64,
+    pub(crate) loss: u32,
+    pub(crate) duplicate: u32,
+    pub(crate) reorder: u32,
+    /// A frame that is overtaken is late by up to this.
+    pub(crate) reorder_max: i64,
+    pub(crate) spike: u32,
+    pub(crate) spike_max: i64,
+    /// Longest partition, pause and time that a crashed node is gone.
+    pub(crate) outage_max: i64,
+    /// A frame takes a node up to this to handle.
+    pub(crate) service: i64,
+    /// Chance that it takes up to `slow` instead: the node was interrupted.
+    pub(crate) interrupted: u32,
+    pub(crate) slow: i64,
+    /// How far coordinators' clocks may be off, which costs time only.
+    pub(crate) coordinator_offset: i64,
+
+    pub(crate) request_timeout: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) busy_backoff: Duration,
+    pub(crate) headroom: Nanos,
+    pub(crate) owd: OwdConfig,
+    pub(crate) max_hold: Duration,
+    pub(crate) dispatch_timeout: Duration,
+    pub(crate) ask_after: Duration,
+    pub(crate) pending_max: u32,
+    pub(crate) batch_max: u16,
+    pub(crate) has_probers: bool,
+    pub(crate) probe_interval: Duration,
+
+    /// Clients of each coordinator, each with one transaction at a time.
+    pub(crate) clients: u16,
+    /// Mean pause of a client between two transactions.
+    pub(crate) think: i64,
+    pub(crate) transactions_max: usize,
+    pub(crate) keys: usize,
+    /// Chance that an operation goes to the hot key of its shard.
+    pub(crate) hot: u32,
+    pub(crate) single: u32,
+    pub(crate) span_max: u16,
+    pub(crate) steps_max: u64,
+    /// Chance that a transaction is a call of a procedure. Zero: none is registered.
+    pub(crate) calls: u32,
+}
+
+impl Tuning {
+    pub(crate) fn draw(config: &SimConfig) -> Self {
+        let mut rng = Rng::new(config.seed, STREAM);
+        let rng = &mut rng;
+        let delay = *rng.pick(&[5, 20, 50, 200, 1_000]) * MICROSECOND;
+        let dispatch_timeout = *rng.pick(&[3, 10, 40]) * MILLISECOND + 8 * delay;
+        let request_timeout = *rng.pick(&[1, 4, 10]) * MILLISECOND + 6 * delay;
+        let clients = *rng.pick(&[1, 2, 4, 8, 16]);
+        let in_flight = i64::from(clients) * i64::from(config.coordinators);
+        let small_bounds = rng.chance(100_000);
+        Self {
+            delay,
+            jitter: delay * rng.between(5, 100) / 100,
+            loss: *rng.pick(&[1_000, 10_000, 50_000]),
+            duplicate: *rng.pick(&[5_000, 50_000, 200_000]),
+            reorder: *rng.pick(&[10_000, 100_000, 300_000]),
+            reorder_max: *rng.pick(&[2 * delay, 20 * delay, 2 * dispatch_timeout]),
+            spike: *rng.pick(&[1_000, 10_000]),
+            spike_max: *rng.pick(&[2 * MILLISECOND, 20 * MILLISECOND, 2 * dispatch_timeout]),
+            outage_max: *rng.pick(&[5, 20, 60]) * MILLISECOND,
+            service: *rng.pick(&[400, 2_000, 10_000]),
+            interrupted: *rng.pick(&[0, 2_000, 20_000]),
+            slow: *rng.pick(&[50, 500, 3_000]) * MICROSECOND,
+            coordinator_offset: *rng.pick(&[0, 100 * MICROSECOND, 20 * MILLISECOND]),
+            request_timeout: nanos(request_timeout),
+            deadline: nanos(*rng.pick(&[60, 150]) * MILLISECOND + 40 * delay),
+            busy_backoff: nanos(*rng.pick(&[100, 1_000]) * MICROSECOND),
+            headroom: Nanos(*rng.pick(&[0, 10, 100, 500]) * MICROSECOND),
+            owd: draw_owd(rng),
+            max_hold: nanos(*rng.pick(&[10, 1_000, 1_000, 1_000]) * MILLISECOND),
+            dispatch_timeout: nanos(dispatch_timeout),
+            ask_after: nanos(*rng.pick(&[500, 2_000, 5_000]) * MICROSECOND + 2 * delay),
+            pending_max: if small_bounds { *rng.pick(&[1, 2, 4]) } else { 16_384 },
+            batch_max: *rng.pick(&[1, 2, 16, 64]),
+            has_probers: rng.chance(500_000),
+            probe_interval: nanos(*rng.pick(&[5, 20]) * MILLISECOND),
+            clients,
+            think: (config.duration.0 * in_flight / TRANSACTIONS_WANTED).max(1),
+            transactions_max: 3 * TRANSACTIONS_WANTED as usize,
+            keys: (*rng.pick(&[2, 4, 8, 16])).max(usize::from(config.shards)),
+            hot: *rng.pick(&[0, 300_000, 700_000]),
+            single: *rng.pick(&[50_000, 300_000, 600_000]),
+            span_max: *rng.pick(&[2, 3, 5, 8]),
+            steps_max: *rng.pick(&[1, 2, 4]),
+            calls: *rng.pick(&[0, 0, 0, 50_000, 250_000]),
+        }
+    }
+}
+
+/// Any estimator, with samples that expire soon enough for a run to see it.
+fn draw_owd(rng: &mut Rng) -> OwdConfig {
+    OwdConfig {
+        kind: *rng.pick(&EstimatorKind::ALL),
+        default_owd: Nanos(*rng.pick(&[0, 100, 500]) * MICROSECOND),
+        window: *rng.pick(&[10, 100, 1_000]),
+        expire: nanos(*rng.pick(&[50, 200]) * MILLISECOND),
+        silence: nanos(*rng.pick(&[20, 1_000]) * MILLISECOND),
+        widen_max: Nanos(5 * MILLISECOND),
+        ..OwdConfig::default()
+    }
+}
+
+fn nanos(count: i64) -> Duration {
+    Duration::from_nanos(count.unsigned_abs())
+}

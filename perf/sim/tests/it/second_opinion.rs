@@ -1,0 +1,50 @@
+//! The crate `adya`, which knows nothing of this project, judges histories of lists.
+
+use adya::{History, Opts, Report, Valid, check};
+use punctual_core::{Mutation, Nanos};
+use punctual_sim::{Faults, SimConfig, Workload, list_append_history};
+
+/// A run of lists in which no shard loses its memory.
+fn lists(seed: u64) -> SimConfig {
+    let config = SimConfig::from_seed(seed);
+    let faults = Faults { crashes_shard: false, ..config.faults };
+    SimConfig { workload: Workload::ListAppend, faults, ..config }
+}
+
+fn judge(history: &str, model: &str) -> Report {
+    let history = History::from_json(history).expect("a well-formed history");
+    let options = Opts { models: vec![model.into()], ..Opts::default() };
+    check(&history, adya::Workload::ListAppend, &options)
+}
+
+#[test]
+fn a_published_checker_finds_the_histories_of_many_seeds_in_order() {
+    for seed in 0..40 {
+        let config = lists(seed);
+        let (report, history) = list_append_history(&config);
+        assert!(report.is_clean(), "seed {seed}: {:?}", report.violations);
+        assert!(history.lines().count() > 20, "seed {seed} is too short");
+        let model = if config.is_strict() { "strict-serializable" } else { "serializable" };
+        let opinion = judge(&history, model);
+        assert_eq!(opinion.valid, Valid::True, "seed {seed}: {:?}", opinion.anomaly_types);
+    }
+}
+
+#[test]
+fn a_published_checker_sees_a_broken_rule_in_the_history_as_well() {
+    for seed in 0..200 {
+        let config = SimConfig {
+            shards: 2,
+            coordinators: 3,
+            faults: Faults::none(),
+            duration: Nanos(60_000_000),
+            mutation: Mutation::IgnoreConflict,
+            ..lists(seed)
+        };
+        let (_, history) = list_append_history(&config);
+        if judge(&history, "strict-serializable").valid == Valid::False {
+            return;
+        }
+    }
+    panic!("the histories of broken runs look fine");
+}

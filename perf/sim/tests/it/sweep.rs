@@ -1,0 +1,78 @@
+//! Many seeds.
+
+use crate::run_clean;
+use punctual_sim::{Faults, SimConfig, SimCounts, run};
+
+const SEEDS: u64 = 150;
+
+#[test]
+fn the_default_runs_of_many_seeds_break_no_promise_though_everything_goes_wrong() {
+    let mut counts = SimCounts::default();
+    for seed in 0..SEEDS {
+        counts += &run_clean(&SimConfig::from_seed(seed)).counts;
+    }
+    let happened = [
+        ("committed", counts.committed),
+        ("aborted", counts.aborted),
+        ("refused", counts.refused),
+        ("unknown", counts.unknown),
+        ("stamped", counts.stamped),
+        ("late", counts.late),
+        ("retries", counts.retries),
+        ("busy", counts.busy),
+        ("repeated", counts.repeated),
+        ("blocked", counts.blocked),
+        ("asked", counts.asked),
+        ("refused by timeout", counts.refused_by_timeout),
+        ("peer lost", counts.peer_lost),
+        ("shard crashes", counts.shard_crashes),
+        ("coordinator crashes", counts.coordinator_crashes),
+        ("frames harmed", counts.frames_harmed),
+    ];
+    for (what, times) in happened {
+        assert!(times >= SEEDS / 10, "{what} hardly ever happened: {counts:?}");
+    }
+    assert!(counts.committed > SEEDS * 100, "too little happened: {counts:?}");
+    assert!(counts.committed > counts.unknown * 3, "hardly anything commits: {counts:?}");
+    assert!(counts.unplaced < counts.committed / 100, "too much is not checked: {counts:?}");
+}
+
+#[test]
+fn the_same_configuration_gives_the_same_run_event_by_event() {
+    let mut traces = Vec::new();
+    for seed in 0..12 {
+        let config = SimConfig::from_seed(seed);
+        let first = run(&config);
+        assert_eq!(first, run(&config), "seed {seed}");
+        traces.push(first.trace);
+    }
+    traces.sort_unstable();
+    traces.dedup();
+    assert_eq!(traces.len(), 12, "two seeds gave the same run");
+}
+
+#[test]
+fn where_nothing_goes_wrong_nearly_everything_commits() {
+    let mut counts = SimCounts::default();
+    for seed in 0..30 {
+        let config = SimConfig { faults: Faults::none(), ..SimConfig::from_seed(seed) };
+        counts += &run_clean(&config).counts;
+    }
+    let ended_well = counts.committed + counts.aborted;
+    assert!(ended_well * 20 >= counts.submitted * 19, "{counts:?}");
+    let crashes = counts.shard_crashes + counts.coordinator_crashes;
+    assert_eq!(crashes + counts.frames_harmed, 0, "{counts:?}");
+}
+
+#[test]
+fn many_shards_and_every_fault_at_once_break_no_promise() {
+    for seed in 0..10 {
+        let config = SimConfig {
+            shards: 9,
+            coordinators: 5,
+            faults: Faults::all(),
+            ..SimConfig::from_seed(seed)
+        };
+        run_clean(&config);
+    }
+}
