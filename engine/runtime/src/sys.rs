@@ -5,9 +5,12 @@ use punctual_core::MemoryHooks;
 use rustix::mm::{Advice, madvise};
 use rustix::param::page_size;
 
+/// Segments of an arena as a power of two: 8 MiB, four huge pages.
+const ARENA_BITS: u32 = 7;
+
 /// How the store uses this machine.
 pub(crate) fn memory_hooks() -> MemoryHooks {
-    MemoryHooks { on_arena: advise_huge_pages, prefetch }
+    MemoryHooks { arena_bits: ARENA_BITS, on_arena: advise_huge_pages, prefetch }
 }
 
 /// Brings a cache line near without waiting for it.

@@ -1,11 +1,14 @@
 //! A coordinator against shards that the test plays by hand; in `simulation` against real ones.
 
 mod building;
+mod delays;
 mod links;
 mod replies;
+mod several;
 mod simulation;
 mod submitting;
 mod timers;
+mod trouble;
 
 use super::*;
 use punctual_wire::{FrameReader, Key, Limits, Op, OpResult, PieceReader, ResultStatus, shard_of};
@@ -21,8 +24,12 @@ fn config(in_flight_max: u32) -> CoordinatorConfig {
         request_timeout: Duration::from_nanos(100),
         deadline: Duration::from_nanos(350),
         busy_backoff: Duration::from_nanos(10),
+        headroom: HEADROOM,
+        owd: OwdConfig::default(),
     }
 }
+
+const HEADROOM: Nanos = Nanos(1_000);
 
 /// Links that are no more than their outgoing batches.
 struct Links {
@@ -86,13 +93,14 @@ struct Done {
     outcome: Outcome,
     submitted_at: Nanos,
     results: Vec<(ResultStatus, Option<Vec<u8>>)>,
+    timing: Option<Timing>,
 }
 
 impl Done {
     fn copy(completion: Completion<'_>) -> Self {
-        let Completion { sequence, tag, outcome, submitted_at, results } = completion;
+        let Completion { sequence, tag, outcome, submitted_at, results, timing } = completion;
         let copied = results.map(|it| (it.status, it.value.map(<[u8]>::to_vec)));
-        Self { sequence, tag, outcome, submitted_at, results: copied.collect() }
+        Self { sequence, tag, outcome, submitted_at, results: copied.collect(), timing }
     }
 }
 
@@ -125,6 +133,13 @@ impl Harness {
     fn submit(&mut self, now: i64, shard: u16, tag: u64) -> TxnSequence {
         let mut transaction = transaction();
         transaction.add(key_of(shard), 1);
+        self.try_submit(now, &mut transaction, tag).expect("it can be taken")
+    }
+
+    /// Submits an addition on each shard, the second one first.
+    fn submit_on_both(&mut self, now: i64, tag: u64) -> TxnSequence {
+        let mut transaction = transaction();
+        transaction.add(key_of(1), 1).add(key_of(0), 1);
         self.try_submit(now, &mut transaction, tag).expect("it can be taken")
     }
 
@@ -163,6 +178,12 @@ impl Harness {
         self.answer(now, from, sequence, ReplyStatus::Committed, &[ONE]);
     }
 
+    /// Commits an addition of several at a time that both shards name.
+    fn commit_at(&mut self, now: i64, from: u16, sequence: TxnSequence, commit: i64) {
+        let frame = reply(sequence, ReplyStatus::Committed, commit, &[ONE]);
+        self.deliver(now, from, &frame).expect("the reply is fine");
+    }
+
     fn busy(&mut self, now: i64, from: u16, sequence: TxnSequence) {
         self.answer(now, from, sequence, ReplyStatus::Busy, &[]);
     }
@@ -190,6 +211,11 @@ impl Harness {
 
     fn window(&self, shard: u16) -> u32 {
         self.coordinator.shards[usize::from(shard)].window
+    }
+
+    /// Transactions in flight to each shard.
+    fn in_flight(&self) -> Vec<u32> {
+        self.coordinator.shards.iter().map(|view| view.in_flight).collect()
     }
 }
 

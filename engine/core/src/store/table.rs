@@ -13,10 +13,8 @@ const BUCKET_SLOTS: usize = 4;
 /// Buckets of a segment: 64 KiB, some 20 microseconds to split.
 const SEGMENT_BUCKETS: usize = 1024;
 const SEGMENT_SLOTS: usize = SEGMENT_BUCKETS * BUCKET_SLOTS;
-/// Segments of an arena: 8 MiB.
-const ARENA_SEGMENTS: usize = 128;
-/// Arenas begin at a multiple of this many bytes, so that the system can put huge pages behind
-/// them.
+/// Arenas begin at a multiple of this many bytes, the size of a huge page, or of their own size if
+/// that is less.
 const ARENA_ALIGN_BYTES: usize = 2 << 20;
 /// A segment splits when more of its slots than this are in use.
 const SEGMENT_LEN_MAX: usize = SEGMENT_SLOTS / 4 * 3;
@@ -35,7 +33,10 @@ type Segment = [Bucket; SEGMENT_BUCKETS];
 /// system calls nor instructions that need it.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryHooks {
-    /// Sees every arena, 8 MiB of untouched zeros, before it is used: to ask for huge pages.
+    /// An arena, the unit in which memory is asked for, has 2 to the power of this many segments of
+    /// 64 KiB.
+    pub arena_bits: u32,
+    /// Sees every arena, untouched zeros, before it is used: to ask for huge pages.
     pub on_arena: fn(&[u64]),
     /// Brings the cache line at an address near, without waiting for it.
     pub prefetch: fn(*const u8),
@@ -49,9 +50,9 @@ impl MemoryHooks {
 }
 
 impl Default for MemoryHooks {
-    /// Asks for nothing.
+    /// Asks for little and for nothing else.
     fn default() -> Self {
-        Self { on_arena: |_| {}, prefetch: |_| {} }
+        Self { arena_bits: 0, on_arena: |_| {}, prefetch: |_| {} }
     }
 }
 
@@ -71,22 +72,18 @@ struct Arena {
 }
 
 impl Arena {
-    fn new() -> Self {
-        let padding = ARENA_ALIGN_BYTES / size_of::<Slot>();
-        let slots = vec![[0; 2]; ARENA_SEGMENTS * SEGMENT_SLOTS + padding];
+    fn new(segments: usize) -> Self {
+        let bytes = segments * size_of::<Segment>();
+        let align = bytes.min(ARENA_ALIGN_BYTES);
+        let slots = vec![[0; 2]; (bytes + align) / size_of::<Slot>()];
         let address = slots.as_ptr() as usize;
-        let first = (address.next_multiple_of(ARENA_ALIGN_BYTES) - address) / size_of::<Slot>();
-        Self { slots, first: first.min(padding) }
+        let first = (address.next_multiple_of(align) - address) / size_of::<Slot>();
+        Self { slots, first: first.min(align / size_of::<Slot>()) }
     }
 
     fn range(&self, segment: usize) -> std::ops::Range<usize> {
-        let start = self.first + segment % ARENA_SEGMENTS * SEGMENT_SLOTS;
+        let start = self.first + segment * SEGMENT_SLOTS;
         start..start + SEGMENT_SLOTS
-    }
-
-    /// The memory that is used.
-    fn memory(&self) -> &[u64] {
-        self.slots[self.first..][..ARENA_SEGMENTS * SEGMENT_SLOTS].as_flattened()
     }
 }
 
@@ -95,12 +92,12 @@ impl Arena {
 struct Segments {
     arenas: Vec<Arena>,
     states: Vec<SegmentState>,
-    on_arena: fn(&[u64]),
+    memory: MemoryHooks,
 }
 
 impl Segments {
-    fn new(on_arena: fn(&[u64])) -> Self {
-        let mut segments = Self { arenas: Vec::new(), states: Vec::new(), on_arena };
+    fn new(memory: MemoryHooks) -> Self {
+        let mut segments = Self { arenas: Vec::new(), states: Vec::new(), memory };
         segments.push(0);
         segments
     }
@@ -108,26 +105,37 @@ impl Segments {
     /// Adds an empty segment and returns its index.
     fn push(&mut self, depth: u32) -> usize {
         let index = self.states.len();
-        if index.is_multiple_of(ARENA_SEGMENTS) {
-            let arena = Arena::new();
-            (self.on_arena)(arena.memory());
+        let segments = 1 << self.memory.arena_bits;
+        if index.is_multiple_of(segments) {
+            let arena = Arena::new(segments);
+            let memory = &arena.slots[arena.first..][..segments * SEGMENT_SLOTS];
+            (self.memory.on_arena)(memory.as_flattened());
             self.arenas.push(arena);
         }
         self.states.push(SegmentState { len: 0, depth });
         index
     }
 
+    /// The arena of a segment, and where the segment is in it.
+    #[inline]
+    fn place(&self, index: usize) -> (usize, usize) {
+        let bits = self.memory.arena_bits;
+        (index >> bits, index & ((1 << bits) - 1))
+    }
+
     #[inline]
     fn buckets(&self, index: usize) -> &Segment {
-        let arena = &self.arenas[index / ARENA_SEGMENTS];
-        let (buckets, _) = arena.slots[arena.range(index)].as_chunks();
+        let (arena, segment) = self.place(index);
+        let arena = &self.arenas[arena];
+        let (buckets, _) = arena.slots[arena.range(segment)].as_chunks();
         buckets.first_chunk().expect("an arena holds whole segments")
     }
 
     #[inline]
     fn buckets_mut(&mut self, index: usize) -> &mut Segment {
-        let arena = &mut self.arenas[index / ARENA_SEGMENTS];
-        let range = arena.range(index);
+        let (arena, segment) = self.place(index);
+        let arena = &mut self.arenas[arena];
+        let range = arena.range(segment);
         let (buckets, _) = arena.slots[range].as_chunks_mut();
         buckets.first_chunk_mut().expect("an arena holds whole segments")
     }
@@ -199,7 +207,7 @@ pub(super) struct WordTable {
 impl WordTable {
     /// An empty table; `seed` keeps the order of slots unpredictable to those who choose keys.
     pub(super) fn new(seed: u64, memory: MemoryHooks) -> Self {
-        let segments = Segments::new(memory.on_arena);
+        let segments = Segments::new(memory);
         Self { directory: vec![0], depth: 0, segments, zero: None, len: 0, seed, memory }
     }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 
-/// Room for one long value in a transaction, but not for two.
+/// Room for one long value in a piece, but not for two.
 const LIMITS: Limits = Limits {
-    frame_bytes_max: 300,
+    frame_bytes_max: 684,
     batch_max: 4,
     key_bytes_max: 16,
     value_bytes_max: 150,
@@ -26,10 +26,14 @@ fn over(what: &'static str, value: u64, max: u64) -> TransactionError {
 #[test]
 fn every_mistake_is_reported_and_nothing_is_sent() {
     let value = "a value's length in bytes";
-    let several = TransactionError::SeveralShards { first: ShardId(1), other: ShardId(0) };
-    let cases: [(Build, TransactionError); 12] = [
+    let cases: [(Build, TransactionError); 15] = [
         (|it| it, TransactionError::Empty),
-        (|it| it.get(key_of(1)).add(key_of(0), 1).get(key_of(1)), several),
+        (|it| it.get(key_of(1)).call(1, key_of(0), b""), TransactionError::CallNotAlone),
+        (|it| it.call(1, key_of(0), b"").get(key_of(1)), TransactionError::CallNotAlone),
+        (
+            |it| it.get(key_of(1)).get(key_of(0)).call(1, key_of(0), b""),
+            TransactionError::CallNotAlone,
+        ),
         (|it| it.get(1_u64).call(1, 1_u64, b""), TransactionError::CallNotAlone),
         (|it| it.call(1, 1_u64, b"").get(1_u64), TransactionError::CallNotAlone),
         (|it| it.call(1, 1_u64, b"").call(1, 1_u64, b""), TransactionError::CallNotAlone),
@@ -41,14 +45,20 @@ fn every_mistake_is_reported_and_nothing_is_sent() {
             |it| it.get(1_u64).get(1_u64).delete(1_u64).get(1_u64),
             over("the number of operations", 4, 3),
         ),
+        // So many may be on each shard.
+        (
+            |it| (0..4).fold(it.get(key_of(1)), |it, _| it.get(key_of(0))),
+            over("the number of operations", 4, 3),
+        ),
         (
             |it| it.call(1, 1_u64, &[0; 151]),
             over("the length of a call's arguments in bytes", 151, 150),
         ),
-        // Twice code, key, length and value; a frame of 300 has 264 bytes for a body.
+        // Twice code, key, length and value; beside the longest heads a frame of 684 bytes has 264
+        // for a body.
         (
             |it| it.put(1_u64, &[0; 150]).put(1_u64, &[0; 150]),
-            over("the length of a transaction in bytes", 326, 264),
+            over("the length of a transaction's piece in bytes", 326, 264),
         ),
     ];
     for (build, error) in cases {
@@ -74,6 +84,34 @@ fn the_first_mistake_is_the_one_that_is_reported() {
     let outcome = tight().try_submit(0, &mut transaction, 1);
     let error = over("a value's length in bytes", 200, 150);
     assert_eq!(outcome, Err(SubmitError::Invalid(error)));
+}
+
+#[test]
+fn a_transaction_involves_no_more_shards_than_may_take_part() {
+    let shards = 200;
+    let mut transaction = Transaction::new(shards, Limits::DEFAULT);
+    let mut key = 0_u64;
+    while transaction.shards().count() < PARTICIPANTS_MAX {
+        transaction.get(key);
+        key += 1;
+    }
+    let involved: Vec<_> = transaction.shards().collect();
+    let is_new = |key: &u64| !involved.contains(&ShardId(shard_of(Key::Word(*key), shards)));
+    let one_more = (key..).find(is_new).expect("there are more shards");
+    let mut harness = Harness::with(CoordinatorConfig { shards, ..config(4) });
+    harness.links.up = vec![false; usize::from(shards)];
+    // All links are down: that is what stands in the way of 64 shards, and not of 65.
+    let blocked = harness.try_submit(0, &mut transaction, 1);
+    assert_eq!(blocked, Err(SubmitError::LinkBlocked(involved[0])));
+    transaction.get(one_more);
+    let error = TransactionError::TooManyShards { max: PARTICIPANTS_MAX };
+    let outcome = harness.try_submit(0, &mut transaction, 1);
+    assert_eq!(outcome, Err(SubmitError::Invalid(error)));
+    transaction.clear();
+    for key in [one_more, 0] {
+        transaction.call(1, key, b"");
+    }
+    assert_eq!(transaction.shards().count(), 2);
 }
 
 #[test]

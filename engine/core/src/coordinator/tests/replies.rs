@@ -17,7 +17,8 @@ fn a_completion_carries_tag_outcome_time_and_results() {
     for (status, outcome, results, expected) in cases {
         let sequence = harness.submit(3, 1, 42);
         harness.answer(7, 1, sequence, status, &results);
-        let done = Done { sequence, tag: 42, outcome, submitted_at: Nanos(3), results: expected };
+        let (submitted_at, results, timing) = (Nanos(3), expected, None);
+        let done = Done { sequence, tag: 42, outcome, submitted_at, results, timing };
         assert_eq!(std::mem::take(&mut harness.done), [done]);
     }
     assert_eq!(harness.coordinator.in_flight(), 0);
@@ -87,7 +88,7 @@ fn a_reply_that_cannot_be_true_is_an_error_and_the_transaction_stays_in_flight()
     ONE.write(&mut one);
     let unknown = WireError::UnknownValue { what: "result", value: 0xff };
     let cut = WireError::Truncated { what: "result" };
-    let wrong_shard = ReplyError::WrongShard { from: ShardId(1), expected: ShardId(0) };
+    let wrong_shard = ReplyError::WrongShard { from: ShardId(1) };
     let cases = [
         (1, reply(sequence, committed, 5, &[ONE]), wrong_shard),
         (1, reply(sequence, ReplyStatus::Busy, 5, &[]), wrong_shard),

@@ -2,7 +2,8 @@
 //!
 //! Real links do less harm than these. Time is virtual and all chance comes from a seed, so a
 //! failure is repeated by its seed. Every transaction adds one to a key of its own and to a counter
-//! that many share: the first shows whether it ran once, the second in which order.
+//! that many share: the first shows whether it ran once, the second in which order. Each is on one
+//! shard; what shards do to each other is for the simulator of the whole cluster.
 
 use super::*;
 use crate::{Procedures, SessionIndex, Shard, ShardConfig, ShardStats};
@@ -97,6 +98,8 @@ impl Simulation {
             request_timeout: Duration::from_nanos(200),
             deadline: Duration::from_nanos(2_000),
             busy_backoff: Duration::from_nanos(30),
+            headroom: HEADROOM,
+            owd: OwdConfig::default(),
         };
         let shard = |id| {
             let config = ShardConfig::new(ShardId(id), SHARDS);

@@ -18,7 +18,7 @@ struct Plan {
     /// By shard. Those without operations are not involved.
     parts: [Part; SHARDS as usize],
     stamp: i64,
-    /// Which piece of several is never dispatched, if any.
+    /// Which piece of several is not dispatched in time, if any.
     missing: Option<Index>,
 }
 
@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Run<'a> {
     plans: &'a [Plan],
     cluster: Cluster,
-    /// Pieces that are still to be dispatched, that were, and that never will be.
+    /// Pieces that are still to be dispatched, that were, and that will be when it is too late.
     waiting: Vec<(u16, Request)>,
     dispatched: Vec<(u16, Request)>,
     missing: Vec<(u16, Request)>,
@@ -105,8 +105,9 @@ impl<'a> Run<'a> {
                 if parts.len() == 1 {
                     request.stamp = None;
                 }
-                let is_missing = plan.missing() == Some(shard);
-                if is_missing { &mut missing } else { &mut waiting }.push((shard, request));
+                let never = plan.missing() == Some(shard);
+                let pieces = if never { &mut missing } else { &mut waiting };
+                pieces.push((shard, request));
             }
         }
         let (dispatched, letters, answers) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -166,24 +167,27 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Dispatches what was not dispatched yet. From now on nothing is lost, and there is time enough
-    /// for every time-out and for the requests after it.
+    /// Dispatches what was not dispatched yet; what is missing when it was refused long ago. From
+    /// now on nothing is lost.
     fn finish(&mut self) {
-        for (shard, request) in std::mem::take(&mut self.waiting) {
-            self.dispatch(shard, &request);
+        for pieces in [std::mem::take(&mut self.waiting), std::mem::take(&mut self.missing)] {
+            for (shard, request) in &pieces {
+                self.dispatch(*shard, request);
+            }
+            self.settle();
         }
-        for _ in 0..60 {
+        assert!(self.cluster.is_idle() && self.letters.is_empty());
+        assert_eq!(self.cluster.kept(), [0, 0, 0]);
+    }
+
+    /// Carries all letters, long enough for every time-out and for the requests after it.
+    fn settle(&mut self) {
+        for _ in 0..50 {
             let letters = std::mem::take(&mut self.letters);
             self.cluster.deliver_all(&letters);
             self.turn(100 * MS);
             self.letters = self.cluster.letters();
         }
-        // Too late: these were refused long ago.
-        for (shard, request) in std::mem::take(&mut self.missing) {
-            self.dispatch(shard, &request);
-        }
-        assert!(self.cluster.is_idle() && self.letters.is_empty());
-        assert_eq!(self.cluster.kept(), [0, 0, 0]);
     }
 
     /// Every transaction ran on all its shards at one time, or on none.
@@ -209,10 +213,10 @@ impl<'a> Run<'a> {
     /// What ran on a shard found what those before it left, in the order of times and ids.
     fn check_order(&self, shard: u16) {
         let answers = self.answers.iter().filter(|((at, _), _)| *at == shard);
-        let ran = answers.map(|(_, answer)| answer).filter(|it| it.results.len() > 0);
+        let ran = answers.map(|(_, answer)| answer).filter(|it| !it.results.is_empty());
         let mut ran: Vec<_> = ran.collect();
         ran.sort_by_key(|answer| (answer.commit, answer.sequence));
-        let mut counters = [0; COUNTERS];
+        let mut counters = [0_i64; COUNTERS];
         for answer in ran {
             let plan = &self.plans[usize::from(answer.sequence.slot())];
             let ops = &plan.parts[usize::from(shard)];
