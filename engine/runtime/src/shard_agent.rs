@@ -165,9 +165,8 @@ impl ShardAgent {
         if quiet || !self.shard.is_idle() {
             work += self.serve_all(now, Group::Peers) + self.serve_peers(now);
         }
-        if quiet {
-            work += self.serve_all(now, Group::Probers);
-        }
+        // Probes in every turn: one that waits for others would say that the way is longer.
+        work += self.serve_all(now, Group::Probers);
         if seldom {
             work += self.serve_all(now, Group::Strangers);
         }

@@ -69,7 +69,7 @@ pub enum PeerMessage {
         /// The participants whose memory is gone, by bits, in the order of the dispatch.
         dead: u64,
     },
-    /// A proposal of another shard, as the sender had it from that shard itself.
+    /// A proposal of another shard, as the sender had it from that shard itself or by relay.
     Relay {
         /// Which transaction.
         txn: TxnId,
@@ -163,9 +163,7 @@ impl PeerMessage {
             (WATERMARK, 0) => Ok(Self::Watermark { at: time }),
             (SETTLE, 0) => Ok(Self::Settle { txn, to }),
             (DECIDED, 0) => Ok(Self::Decided { txn }),
-            (PROPOSE | LOST..=DECIDED, detail) => {
-                Err(unknown("detail of a peer message", detail))
-            }
+            (PROPOSE | LOST..=DECIDED, detail) => Err(unknown("detail of a peer message", detail)),
             (kind, _) => Err(unknown("kind of a peer message", kind)),
         }
     }

@@ -42,7 +42,7 @@ impl Plan {
 
     /// The marks of the transaction with this number.
     pub(crate) fn marks(&self, txn: u32, shards: u16) -> Vec<u64> {
-        let marked: &[u16] = if self.is_marked { &*self.shards } else { &[] };
+        let marked: &[u16] = if self.is_marked { &self.shards } else { &[] };
         marked.iter().map(|shard| mark(txn, *shard, shards)).collect()
     }
 

@@ -213,12 +213,18 @@ fn the_stamped_piece_and_the_timed_reply_of_the_wire_format_page_are_what_the_wr
 }
 
 #[test]
-fn the_peer_frame_of_the_wire_format_page_is_what_the_writer_makes() {
+fn the_peer_frames_of_the_wire_format_page_are_what_the_writer_makes() {
+    let (txn, to) = (SHARED, 0x99aa_bbcc);
     assert_shows("peer", |out| {
-        let (txn, local, to) = (SHARED, 2_000_000_000, 0x99aa_bbcc);
-        PeerMessage::Propose { txn, local, to, answer: false }.write(out);
+        PeerMessage::Propose { txn, local: 2_000_000_000, to, answer: false }.write(out);
         PeerMessage::Watermark { at: 1_999_000_000 }.write(out);
     });
+    assert_shows("lost", |out| {
+        let txn = TxnId { sequence: TxnSequence::new(8, 1), ..txn };
+        PeerMessage::Lost { txn, shard: 5, to, dead: 1 << 2 }.write(out);
+    });
+    assert_shows("settle", |out| PeerMessage::Settle { txn, to }.write(out));
+    assert_shows("decided", |out| PeerMessage::Decided { txn }.write(out));
 }
 
 #[test]

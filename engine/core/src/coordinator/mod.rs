@@ -17,14 +17,14 @@ mod transaction;
 use crate::owd::{OwdConfig, OwdEstimator, OwdSample};
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
-    BatchWriter, Frame, Limits, PARTICIPANTS_MAX, Participant, Piece, RefusedReason, Reply, ReplyReader, ReplyStatus,
-    ReplyTiming, ResultReader, TxnSequence, WireError,
+    BatchWriter, Frame, Limits, PARTICIPANTS_MAX, Participant, Piece, RefusedReason, Reply,
+    ReplyReader, ReplyStatus, ReplyTiming, ResultReader, TxnSequence, WireError,
 };
 use slots::{Common, Slot, Slots, State};
 use std::time::Duration;
 use thiserror::Error;
-pub use transaction::{Transaction, TransactionError};
 use transaction::{Part, Parts};
+pub use transaction::{Transaction, TransactionError};
 
 /// The shortest distance of two delay samples from the replies of a shard. More would cost time and
 /// say no more.
@@ -203,7 +203,7 @@ pub struct CoordinatorStats {
 }
 
 /// What a coordinator knows of a shard.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct ShardView {
     /// The run of the shard and the outcome table there, since the first link.
     memory: Option<(SessionId, u32)>,
@@ -250,7 +250,8 @@ impl Coordinator {
     /// A coordinator without links.
     #[must_use]
     pub fn new(config: CoordinatorConfig) -> Self {
-        let view = ShardView {
+        // Made one by one: a clone of an estimator would have to grow again.
+        let view = |_| ShardView {
             memory: None,
             in_flight: 0,
             window: config.in_flight_max,
@@ -262,7 +263,7 @@ impl Coordinator {
         };
         Self {
             slots: Slots::new(config.in_flight_max),
-            shards: vec![view; usize::from(config.shards)],
+            shards: (0..config.shards).map(view).collect(),
             participants: Vec::new(),
             results: Vec::new(),
             stats: CoordinatorStats::default(),
@@ -373,12 +374,7 @@ impl Coordinator {
 
     /// Writes those pieces of a transaction that `which` wants. Returns how many.
     #[inline]
-    fn send(
-        &mut self,
-        at: u32,
-        outbox: &mut impl Outbox,
-        which: impl Fn(&Part) -> bool,
-    ) -> usize {
+    fn send(&mut self, at: u32, outbox: &mut impl Outbox, which: impl Fn(&Part) -> bool) -> usize {
         let sequence = self.slots.sequence(at);
         let Self { slots, participants, .. } = self;
         let Slot { parts, common, .. } = slots.get(at);
@@ -389,7 +385,8 @@ impl Coordinator {
             return 1;
         }
         participants.clear();
-        let party = |part: &Part| Participant { shard: part.shard.0, incarnation: part.incarnation };
+        let party =
+            |part: &Part| Participant { shard: part.shard.0, incarnation: part.incarnation };
         participants.extend(parts.iter().map(party));
         participants.sort_unstable_by_key(|party| party.shard);
         let mut sent = 0;
@@ -475,7 +472,10 @@ impl Coordinator {
                 Outcome::Unknown(UnknownReason::VerdictsDiffer)
             }
             ReplyStatus::Refused(reason) => Outcome::Refused(reason),
-            _ if several => return Ok(self.take_part(at, from, &reply, done)),
+            _ if several => {
+                self.take_part(at, from, &reply, done);
+                return Ok(());
+            }
             ReplyStatus::Aborted => Outcome::Aborted { at: commit },
             ReplyStatus::Committed | ReplyStatus::Busy => Outcome::Committed { at: commit },
         };

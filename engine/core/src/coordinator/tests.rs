@@ -252,6 +252,32 @@ fn raw_reply(
     batch.sealed().to_vec()
 }
 
+/// A frame with one reply that says what the shard measured.
+fn timed_reply(
+    sequence: TxnSequence,
+    status: ReplyStatus,
+    commit: i64,
+    timing: ReplyTiming,
+    results: &[OpResult<'_>],
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    for result in results {
+        result.write(&mut body);
+    }
+    let count = u16::try_from(results.len()).expect("few results");
+    let mut batch = BatchWriter::new(Limits::DEFAULT, 1, false);
+    Reply::write_timed(&mut batch, sequence, status, commit, timing, count, &body);
+    batch.seal();
+    batch.sealed().to_vec()
+}
+
+/// Stamp and participants of a piece that was sent.
+fn stamp_of(sent: &Sent) -> Option<(i64, Vec<Participant>)> {
+    let mut pieces = PieceReader::new(&only_frame(&sent.frame), &Limits::DEFAULT);
+    let piece = pieces.next_piece().expect("a valid piece").expect("one piece");
+    piece.stamp.map(|stamp| (stamp.at, stamp.participants.iter().collect()))
+}
+
 fn transaction() -> Transaction {
     Transaction::new(SHARDS, Limits::DEFAULT)
 }

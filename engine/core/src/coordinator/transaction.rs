@@ -174,8 +174,9 @@ impl Parts {
 /// A transaction under construction. Submitting it leaves it empty, ready for the next one, and
 /// with memory to build it in: in the steady state nothing is allocated.
 ///
-/// Its keys may belong to any shards: the operations on the keys of one shard are a *piece*, and all
-/// pieces happen at one time, or none. Mistakes are remembered and reported when it is submitted.
+/// Its keys may belong to any shards: the operations on the keys of one shard are a *piece*, and
+/// all pieces happen at one time, or none. Mistakes are remembered and reported when it is
+/// submitted.
 #[derive(Debug)]
 pub struct Transaction {
     pub(super) parts: Parts,

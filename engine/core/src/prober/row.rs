@@ -7,8 +7,8 @@ use punctual_wire::{BatchWriter, Probe};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Most probes under way to a shard: more than the defaults send before the first counts as lost. At
-/// the bound the oldest does.
+/// Most probes under way to a shard: more than the defaults send before the first counts as lost.
+/// At the bound the oldest does.
 pub(super) const OUTSTANDING_MAX: usize = 1024;
 
 const P50: u64 = MILLION / 2;

@@ -7,8 +7,8 @@ use super::session::{Outcome, SessionIndex};
 use super::{Mutation, Shard};
 use crate::Nanos;
 use punctual_wire::{
-    BatchWriter, Key, OpReader, PeerMessage, Piece, PieceBody, RefusedReason, Reply, ReplyStatus, ReplyTiming,
-    Stamp,
+    BatchWriter, Key, OpReader, PeerMessage, Piece, PieceBody, RefusedReason, Reply, ReplyStatus,
+    ReplyTiming, Stamp,
 };
 
 /// Transactions whose keys are fetched before the first of them runs.
@@ -38,6 +38,7 @@ impl Shard {
         now: Nanos,
         session: SessionIndex,
         piece: &Piece<'_>,
+        refusal: Option<RefusedReason>,
         out: &mut BatchWriter,
     ) {
         let Some(stamp) = piece.stamp else { unreachable!("the caller looked") };
@@ -60,7 +61,8 @@ impl Shard {
             self.stats.repeated += 1;
             return;
         }
-        if let Some(reason) = self.refusal(piece).or_else(|| self.stamp_refusal(now, &stamp)) {
+        // The incarnation first: of a dead one, others may have run it.
+        if let Some(reason) = self.stamp_refusal(now, &stamp).or(refusal) {
             self.stats.refused += 1;
             if let Some(heard) = heard {
                 self.refuse_heard(now, heard, reason);
@@ -71,7 +73,7 @@ impl Shard {
             }
             return;
         }
-        if heard.is_none() && !self.has_room_for(&stamp) || !self.has_held_room() {
+        if heard.is_none() && !(self.has_room_for(&stamp) && self.has_held_room()) {
             self.stats.busy += 1;
             return Reply::write(out, sequence, ReplyStatus::Busy, 0, 0, &[]);
         }

@@ -96,7 +96,6 @@ impl Holds {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the high bits are the best of the hash")]
     fn chain_of(&self, hash: u64) -> usize {
         (hash >> 32) as usize & (self.chains.len() - 1)
     }

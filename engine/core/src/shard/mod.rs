@@ -1,9 +1,9 @@
 //! A shard: it admits pieces, agrees with its peers on their time, runs them on its store in that
 //! order, and answers.
 //!
-//! A transaction on this shard alone is stamped on arrival. Unless something earlier is pending that
-//! it conflicts with, it is admitted and released in one go, and runs where it lies in the receive
-//! buffer. Everything else is held in [`pending::Pending`] until its time has come.
+//! A transaction on this shard alone is stamped on arrival. Unless something earlier is pending
+//! that it conflicts with, it is admitted and released in one go, and runs where it lies in the
+//! receive buffer. Everything else is held in [`pending::Pending`] until its time has come.
 
 mod agree;
 mod holds;
@@ -272,12 +272,17 @@ impl Shard {
         let mut ahead = PieceReader::new(frame, &self.config.limits);
         let mut pieces = ahead.clone();
         let mut checked = 0;
+        // Which of the checked pieces have keys of other shards, by bits; bit 0 is the next one.
+        let mut foreign = 0_u32;
         let mut end = None;
         loop {
             while end.is_none() && checked < LOOK_AHEAD_PIECES {
                 match ahead.next_piece().and_then(|piece| self.check(piece)) {
-                    Ok(true) => checked += 1,
-                    Ok(false) => end = Some(Ok(())),
+                    Ok(Some(is_ours)) => {
+                        foreign |= u32::from(!is_ours) << checked;
+                        checked += 1;
+                    }
+                    Ok(None) => end = Some(Ok(())),
                     Err(error) => end = Some(Err(error)),
                 }
             }
@@ -285,6 +290,8 @@ impl Shard {
                 return end.unwrap_or(Ok(()));
             }
             checked -= 1;
+            let is_ours = foreign & 1 == 0;
+            foreign >>= 1;
             let piece = pieces.next_piece()?.expect("checked pieces are there");
             if out.len() >= OUT_BYTES_MAX {
                 // The outcome stays as it is, so that the piece can come again.
@@ -292,36 +299,43 @@ impl Shard {
                 Reply::write(out, piece.sequence, ReplyStatus::Busy, 0, 0, &[]);
                 continue;
             }
-            self.admit(now, session, &piece, out);
+            let refusal = self.refusal(&piece, is_ours);
+            self.admit(now, session, &piece, refusal, out);
         }
     }
 
     /// Reads every operation of a piece once, so that nothing malformed is ever half done, and
-    /// prefetches its keys. False at the end of the frame.
+    /// prefetches what its keys need. Says whether all keys belong to this shard; nothing at the
+    /// end of the frame.
     #[inline]
-    fn check(&self, piece: Option<Piece<'_>>) -> Result<bool, WireError> {
-        let Some(piece) = piece else { return Ok(false) };
-        let PieceBody::Ops { count, bytes } = piece.body else { return Ok(true) };
+    fn check(&self, piece: Option<Piece<'_>>) -> Result<Option<bool>, WireError> {
+        let Some(piece) = piece else { return Ok(None) };
+        let PieceBody::Ops { count, bytes } = piece.body else { return Ok(Some(true)) };
         let is_held = piece.stamp.is_some();
-        let prefetch = |key| match is_held {
-            false => self.store.prefetch(key),
-            true => self.pending.prefetch(key, self.config.memory),
+        let (shards, own) = (self.config.shards, self.config.id.0);
+        let mut is_ours = true;
+        let mut look = |key| {
+            is_ours &= shard_of(key, shards) == own;
+            match is_held {
+                false => self.store.prefetch(key),
+                true => self.pending.prefetch(key, self.config.memory),
+            }
         };
         let mut ops = OpReader::new(bytes);
         for _ in 0..count {
             if let Some(op) = ops.peek_word() {
-                prefetch(Key::Word(op.key));
+                look(Key::Word(op.key));
                 ops.skip_word(op);
                 continue;
             }
             let op = ops.next_op()?;
             op.check(&self.config.limits)?;
-            prefetch(op.key());
+            look(op.key());
         }
         if ops.remaining() > 0 {
             return Err(WireError::Trailing { what: "the last operation", bytes: ops.remaining() });
         }
-        Ok(true)
+        Ok(Some(is_ours))
     }
 
     /// Admits one piece, runs it unless it was seen before (R8) or has to wait, and answers with
@@ -332,13 +346,13 @@ impl Shard {
         now: Nanos,
         session: SessionIndex,
         piece: &Piece<'_>,
+        refusal: Option<RefusedReason>,
         out: &mut BatchWriter,
     ) {
         if piece.stamp.is_some() {
-            return self.admit_stamped(now, session, piece, out);
+            return self.admit_stamped(now, session, piece, refusal, out);
         }
         let sequence = piece.sequence;
-        let refusal = self.refusal(piece);
         let repeat = self.config.mutation.is(Mutation::RunRetryAgain);
         let outcome = self.sessions.outcome_mut(session, sequence);
         let Some(outcome) = outcome.filter(|outcome| sequence >= outcome.sequence) else {
@@ -346,7 +360,7 @@ impl Shard {
             self.stats.stale += 1;
             return;
         };
-        if sequence == outcome.sequence && !(repeat && !outcome.is_pending) {
+        if sequence == outcome.sequence && (outcome.is_pending || !repeat) {
             self.stats.repeated += 1;
             if outcome.is_pending {
                 return;
@@ -442,12 +456,12 @@ impl Shard {
 
     /// Why a piece must not run here, if so.
     #[inline]
-    fn refusal(&self, piece: &Piece<'_>) -> Option<RefusedReason> {
+    fn refusal(&self, piece: &Piece<'_>, is_ours: bool) -> Option<RefusedReason> {
+        if !is_ours {
+            return Some(RefusedReason::WrongShard);
+        }
         match piece.body {
             PieceBody::Ops { count, bytes } => {
-                if self.config.shards > 1 && !self.is_ours(count, bytes) {
-                    return Some(RefusedReason::WrongShard);
-                }
                 (self.store.is_full() && writes(count, bytes)).then_some(RefusedReason::StoreFull)
             }
             PieceBody::Call { procedure, .. } => {
@@ -458,19 +472,4 @@ impl Shard {
             }
         }
     }
-
-    /// Whether all keys of the operations belong to this shard.
-    #[inline]
-    fn is_ours(&self, count: u16, bytes: &[u8]) -> bool {
-        let (shards, own) = (self.config.shards, self.config.id.0);
-        let mut ops = OpReader::new(bytes);
-        (0..count).all(|_| {
-            if let Some(op) = ops.peek_word() {
-                ops.skip_word(op);
-                return shard_of(Key::Word(op.key), shards) == own;
-            }
-            ops.next_op().is_ok_and(|op| shard_of(op.key(), shards) == own)
-        })
-    }
 }
-

@@ -1,7 +1,7 @@
 //! What shards tell each other, and what they do when they hear nothing (R4, R9, R11).
 //!
-//! A message to a peer may be lost, repeated or late: each says something about one transaction that
-//! is true for ever, and who lacks something asks again. So a link that breaks needs no care.
+//! A message to a peer may be lost, repeated or late: each says something about one transaction
+//! that is true for ever, and who lacks something asks again. So a link that breaks needs no care.
 //!
 //! What is released is kept until no peer can ask for it any more. Each shard tells each peer a
 //! *watermark*: whatever it admitted at a local time below, and shares with that peer, is decided
@@ -423,11 +423,7 @@ impl Shard {
     /// Writes the answers of held transactions that a session waits for, as far as `out` has room.
     /// Returns how many.
     #[inline]
-    pub fn write_replies(
-        &mut self,
-        session: super::SessionIndex,
-        out: &mut BatchWriter,
-    ) -> usize {
+    pub fn write_replies(&mut self, session: super::SessionIndex, out: &mut BatchWriter) -> usize {
         self.sessions.write_ready(session, super::OUT_BYTES_MAX, out)
     }
 

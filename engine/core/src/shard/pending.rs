@@ -7,7 +7,12 @@ use crate::Nanos;
 use crate::store::MemoryHooks;
 use punctual_wire::{Key, Participant, TxnId, TxnSequence};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+#[expect(
+    clippy::disallowed_types,
+    reason = "it has a hasher without a seed, and no order is read"
+)]
+use std::collections::HashMap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
@@ -169,6 +174,9 @@ impl Hasher for IdHasher {
     }
 }
 
+#[expect(clippy::disallowed_types, reason = "as above")]
+type ById = HashMap<TxnId, u32, BuildHasherDefault<IdHasher>>;
+
 /// All entries of a shard.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -176,7 +184,7 @@ pub(super) struct Pending {
     free: Vec<u32>,
     /// Entries in use, in no order.
     live: Vec<u32>,
-    by_id: HashMap<TxnId, u32, BuildHasherDefault<IdHasher>>,
+    by_id: ById,
     holds: Holds,
     /// Agreed entries whose time has not come, the earliest first.
     due: BinaryHeap<Reverse<(Order, u32)>>,
@@ -196,7 +204,7 @@ impl Pending {
             entries: Vec::new(),
             free: Vec::new(),
             live: Vec::new(),
-            by_id: HashMap::default(),
+            by_id: ById::default(),
             holds: Holds::new(),
             due: BinaryHeap::new(),
             recheck: Vec::new(),

@@ -63,7 +63,9 @@ impl Release<'_> {
 
 /// Hash of the key of each operation, and whether it may change it; nothing for a call.
 #[inline]
-pub(super) fn keys<'a>(body: &PieceBody<'a>) -> impl Iterator<Item = (u64, bool)> + Clone + use<'a> {
+pub(super) fn keys<'a>(
+    body: &PieceBody<'a>,
+) -> impl Iterator<Item = (u64, bool)> + Clone + use<'a> {
     let (count, bytes) = match *body {
         PieceBody::Ops { count, bytes } => (count, bytes),
         PieceBody::Call { .. } => (0, &[][..]),

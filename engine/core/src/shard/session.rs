@@ -7,8 +7,10 @@
 //! (session slots of NFS 4.1, RFC 8881 section 2.10.6).
 
 use crate::{Nanos, SessionId};
-use punctual_wire::{BatchWriter, RefusedReason, Reply, ReplyStatus, ReplyTiming, TxnId, TxnSequence};
-use std::collections::HashMap;
+use punctual_wire::{
+    BatchWriter, RefusedReason, Reply, ReplyStatus, ReplyTiming, TxnId, TxnSequence,
+};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -124,7 +126,7 @@ impl Session {
 #[derive(Debug)]
 pub(super) struct Sessions {
     sessions: Vec<Option<Session>>,
-    by_id: HashMap<SessionId, usize>,
+    by_id: BTreeMap<SessionId, usize>,
     sessions_max: u32,
     slots_max: u32,
     retention: Duration,
@@ -134,7 +136,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(sessions_max: u32, slots_max: u32, retention: Duration) -> Self {
-        let (sessions, by_id) = (Vec::new(), HashMap::new());
+        let (sessions, by_id) = (Vec::new(), BTreeMap::new());
         Self { sessions, by_id, sessions_max, slots_max, retention, made: 0 }
     }
 

@@ -2,8 +2,8 @@
 //! in the bytes between them.
 
 use punctual_core::{
-    Completion, Coordinator, CoordinatorConfig, Nanos, Outbox, Outcome, Procedures, SessionId,
-    SessionIndex, Shard, ShardConfig, ShardId, Transaction,
+    Completion, Coordinator, CoordinatorConfig, Nanos, Outbox, Outcome, OwdConfig, Procedures,
+    SessionId, SessionIndex, Shard, ShardConfig, ShardId, Transaction,
 };
 use punctual_wire::{BatchWriter, FrameReader, Key, Limits, ResultStatus};
 use std::sync::Arc;
@@ -80,6 +80,8 @@ impl Engine {
             request_timeout: Duration::from_millis(1),
             deadline: Duration::from_millis(10),
             busy_backoff: Duration::from_micros(10),
+            headroom: Nanos::ZERO,
+            owd: OwdConfig::default(),
         };
         let mut shard = Shard::new(ShardConfig::new(ShardId(0), 1), Arc::new(Procedures::new()));
         let session = shard

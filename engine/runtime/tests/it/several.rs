@@ -244,7 +244,7 @@ fn every_transaction_in_flight_at_a_stop_runs_on_all_its_shards_or_on_none() {
                 match support::end_of(pending) {
                     Err(ClientError::Stopped) => {}
                     end => {
-                        assert!(end.as_ref().is_ok_and(TransactionResult::is_committed), "{end:?}")
+                        assert!(end.as_ref().is_ok_and(TransactionResult::is_committed), "{end:?}");
                     }
                 }
             }

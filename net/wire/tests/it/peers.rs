@@ -16,23 +16,27 @@ const TXN_BYTES: [u8; 16] = [
 const ZERO: [u8; 8] = [0; 8];
 const MINUS_TWO: [u8; 8] = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 
-/// Each message with kind, detail, shard and incarnation, and with its time.
-fn messages() -> [(PeerMessage, [u8; 8], [u8; 8]); 7] {
-    let to = 0x0102_0304;
+/// Each message with kind, detail, shard and incarnation, and with what is where a time would be.
+fn messages() -> [(PeerMessage, [u8; 8], [u8; 8]); 9] {
+    let (txn, to, shard) = (TXN, 0x0102_0304, 0x0506);
     let reason = RefusedReason::DispatchTimeout;
-    let propose = |answer| PeerMessage::Propose { txn: TXN, local: -2, to, answer };
+    let propose = |answer| PeerMessage::Propose { txn, local: -2, to, answer };
+    // The second, the third and the last of 64 participants.
+    let dead = 1 << 1 | 1 << 2 | 1 << 63;
     [
         (propose(false), [1, 0, 0, 0, 4, 3, 2, 1], MINUS_TWO),
         (propose(true), [1, 1, 0, 0, 4, 3, 2, 1], MINUS_TWO),
-        (PeerMessage::Refuse { txn: TXN, reason }, [2, 5, 0, 0, 0, 0, 0, 0], ZERO),
-        (PeerMessage::Lost { txn: TXN, shard: 0x0506, to }, [3, 0, 6, 5, 4, 3, 2, 1], ZERO),
+        (PeerMessage::Refuse { txn, reason }, [2, 5, 0, 0, 0, 0, 0, 0], ZERO),
         (
-            PeerMessage::Relay { txn: TXN, shard: 0x0506, local: -2 },
-            [4, 0, 6, 5, 0, 0, 0, 0],
-            MINUS_TWO,
+            PeerMessage::Lost { txn, shard, to, dead },
+            [3, 0, 6, 5, 4, 3, 2, 1],
+            [6, 0, 0, 0, 0, 0, 0, 0x80],
         ),
-        (PeerMessage::Gone { txn: TXN }, [5, 0, 0, 0, 0, 0, 0, 0], ZERO),
+        (PeerMessage::Relay { txn, shard, local: -2 }, [4, 0, 6, 5, 0, 0, 0, 0], MINUS_TWO),
+        (PeerMessage::Gone { txn }, [5, 0, 0, 0, 0, 0, 0, 0], ZERO),
         (PeerMessage::Watermark { at: -2 }, [6, 0, 0, 0, 0, 0, 0, 0], MINUS_TWO),
+        (PeerMessage::Settle { txn, to }, [7, 0, 0, 0, 4, 3, 2, 1], ZERO),
+        (PeerMessage::Decided { txn }, [8, 0, 0, 0, 0, 0, 0, 0], ZERO),
     ]
 }
 
@@ -67,30 +71,41 @@ fn read_peers(count: u16, body: &[u8]) -> Result<Vec<PeerMessage>, WireError> {
 fn messages_between_shards_of_all_kinds_share_a_frame() {
     let all = messages();
     let (kind, count, bytes) = written(|out| all.iter().for_each(|it| it.0.write(out)));
-    assert_eq!((kind, count), (FrameKind::Peer as u8, 7));
+    assert_eq!((kind, count), (FrameKind::Peer as u8, 9));
     let expected = all.map(|(message, head, time)| by_hand(message, head, time)).concat();
     assert_eq!(bytes, expected);
-    assert_eq!(read_peers(7, &bytes), Ok(all.map(|it| it.0).to_vec()));
+    assert_eq!(read_peers(9, &bytes), Ok(all.map(|it| it.0).to_vec()));
 }
 
 #[test]
 fn what_a_message_between_shards_does_not_use_is_ignored() {
+    let (propose, lost, relay, watermark, settle) = (1, 3, 4, 6, 7);
     for (message, head, time) in messages() {
-        let (propose, refuse, lost, relay, gone) = (1, 2, 3, 4, 5);
         let kind = head[0];
         let mut bytes = by_hand(message, head, time);
         if ![lost, relay].contains(&kind) {
             bytes[2..4].fill(0xff);
         }
-        if ![propose, lost].contains(&kind) {
+        if ![propose, lost, settle].contains(&kind) {
             bytes[4..8].fill(0xff);
         }
-        if kind > gone {
+        if kind == watermark {
             bytes[8..24].fill(0xff);
         }
-        if [refuse, lost, gone].contains(&kind) {
+        if ![propose, lost, relay, watermark].contains(&kind) {
             bytes[24..].fill(0xff);
         }
+        assert_eq!(read_peers(1, &bytes), Ok(vec![message]));
+    }
+}
+
+#[test]
+fn any_set_of_the_dead_is_read_as_it_was_written() {
+    // Only the receiver knows how many participants there are.
+    for dead in [0, 1, 1 << 63, u64::MAX] {
+        let message = PeerMessage::Lost { txn: TXN, shard: 0, to: 0, dead };
+        let (_, _, bytes) = written(|out| message.write(out));
+        assert_eq!(bytes[24..], dead.to_le_bytes());
         assert_eq!(read_peers(1, &bytes), Ok(vec![message]));
     }
 }
@@ -122,15 +137,18 @@ fn a_message_between_shards_with_an_unknown_code_is_refused() {
     let unknown = |what, value: u8| -> Result<usize, WireError> {
         Err(WireError::UnknownValue { what, value: value.into() })
     };
-    for kind in [0, 7, 0x80, u8::MAX] {
+    for kind in [0, 9, 0x80, u8::MAX] {
         assert_eq!(read(kind, 0), unknown("kind of a peer message", kind));
         assert_eq!(read(kind, 1), unknown("kind of a peer message", kind));
     }
     for detail in [2, 3, 0x80, u8::MAX] {
         assert_eq!(read(1, detail), unknown("detail of a peer message", detail));
     }
-    for (kind, detail) in [(3, 1), (4, 1), (5, 1), (6, 1), (6, u8::MAX)] {
-        assert_eq!(read(kind, detail), unknown("detail of a peer message", detail));
+    for kind in 3..=8 {
+        assert_eq!(read(kind, 0), Ok(1));
+        for detail in [1, 0x80, u8::MAX] {
+            assert_eq!(read(kind, detail), unknown("detail of a peer message", detail));
+        }
     }
     for reason in [0, 7, u8::MAX] {
         assert_eq!(read(2, reason), unknown("reason of a refusal", reason));

@@ -307,16 +307,18 @@ fn reply() -> impl Strategy<Value = ReplySample> {
 fn peer_message() -> impl Strategy<Value = PeerMessage> {
     let reason = proptest::sample::select(RefusedReason::ALL.to_vec());
     let fields = any::<(u64, u64, u16, u32, i64, bool)>();
-    (0..6_u8, fields, reason).prop_map(|(kind, fields, reason)| {
+    (0..8_u8, fields, reason).prop_map(|(kind, fields, reason)| {
         let (session, sequence, shard, to, time, answer) = fields;
         let txn = TxnId { session, sequence: TxnSequence(sequence) };
         match kind {
             0 => PeerMessage::Propose { txn, local: time, to, answer },
             1 => PeerMessage::Refuse { txn, reason },
-            2 => PeerMessage::Lost { txn, shard, to },
+            2 => PeerMessage::Lost { txn, shard, to, dead: time.cast_unsigned() },
             3 => PeerMessage::Relay { txn, shard, local: time },
             4 => PeerMessage::Gone { txn },
-            _ => PeerMessage::Watermark { at: time },
+            5 => PeerMessage::Watermark { at: time },
+            6 => PeerMessage::Settle { txn, to },
+            _ => PeerMessage::Decided { txn },
         }
     })
 }

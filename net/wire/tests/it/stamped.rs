@@ -121,8 +121,8 @@ fn a_stamped_piece_that_is_cut_anywhere_is_cut_short() {
         assert_eq!(whole.len(), body_at + 4);
         for cut in 0..whole.len() {
             let what = match cut {
-                ..PIECE_HEAD_BYTES => "piece head",
-                ..LIST_AT => "stamp",
+                _ if cut < PIECE_HEAD_BYTES => "piece head",
+                _ if cut < LIST_AT => "stamp",
                 _ if cut < body_at => "list of participants",
                 _ => "piece",
             };
@@ -256,8 +256,8 @@ fn a_timed_reply_that_is_cut_anywhere_is_cut_short() {
     let whole = timed(ReplyStatus::Committed);
     for cut in 0..whole.len() {
         let what = match cut {
-            ..REPLY_HEAD_BYTES => "reply head",
-            ..RESULTS_AT => "reply timing",
+            _ if cut < REPLY_HEAD_BYTES => "reply head",
+            _ if cut < RESULTS_AT => "reply timing",
             _ => "reply",
         };
         assert_eq!(read_replies(1, &whole[..cut]), Err(WireError::Truncated { what }), "{cut}");

@@ -10,12 +10,12 @@ use crate::keys::{KeyChooser, Rng};
 use punctual_runtime::{Key, ShardId};
 use punctual_wire::shard_of;
 
-/// Keys that wait for one shard at most; further ones are dropped.
-const STASH_MAX: usize = 32;
+/// Keys that wait for one shard at most; a further one takes the place of the last.
+const STASH_MAX: usize = 256;
+/// Keys that are drawn when a stash is empty: so many that whose they are need not be predicted.
+const BATCH: usize = 64;
 /// Draws for each shard of a transaction before any shard is taken.
 const SHARD_DRAWS_MAX: usize = 8;
-/// Draws for a key of a shard before its next key by popularity is taken.
-const KEY_DRAWS_MAX: usize = 64;
 
 /// A shard of the transaction being made.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +25,35 @@ struct Place {
     lacks: u16,
 }
 
+/// Keys that wait for their shard.
+#[derive(Debug, Clone)]
+struct Stash {
+    keys: [u64; STASH_MAX],
+    len: usize,
+}
+
+impl Stash {
+    #[inline]
+    fn push(&mut self, key: u64) {
+        let at = self.len.min(STASH_MAX - 1);
+        self.keys[at] = key;
+        self.len = at + 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<u64> {
+        self.len = self.len.checked_sub(1)?;
+        self.keys.get(self.len).copied()
+    }
+}
+
 /// Chooses the keys of one transaction after the other.
 #[derive(Debug)]
 pub(super) struct Chooser {
     keys: KeyChooser,
     rng: Rng,
     shards: u16,
-    stashes: Vec<Vec<u64>>,
+    stashes: Vec<Stash>,
     places: Vec<Place>,
     chosen: Vec<u64>,
 }
@@ -43,7 +65,7 @@ impl Chooser {
             keys,
             rng: Rng::new(seed),
             shards,
-            stashes: (0..stashed).map(|_| Vec::with_capacity(STASH_MAX)).collect(),
+            stashes: vec![Stash { keys: [0; STASH_MAX], len: 0 }; usize::from(stashed)],
             places: vec![Place { shard: 0, lacks: 0 }],
             chosen: Vec::with_capacity(usize::from(ops)),
         }
@@ -101,12 +123,11 @@ impl Chooser {
         (key, shard_of(Key::Word(key), self.shards))
     }
 
-    /// Keeps a key for a later transaction, if there is room.
-    #[inline]
-    fn keep(&mut self, key: u64, shard: u16) {
-        let stash = &mut self.stashes[usize::from(shard)];
-        if stash.len() < STASH_MAX {
-            stash.push(key);
+    /// Draws a batch of keys, each into the stash of its shard.
+    fn refill(&mut self) {
+        for _ in 0..BATCH {
+            let (key, shard) = self.draw();
+            self.stashes[usize::from(shard)].push(key);
         }
     }
 
@@ -124,7 +145,7 @@ impl Chooser {
             }
             let (key, shard) = self.draw();
             if self.find(shard).is_some() {
-                self.keep(key, shard);
+                self.stashes[usize::from(shard)].push(key);
             } else {
                 self.chosen.push(key);
                 self.places.push(Place { shard, lacks: lacks(at) - 1 });
@@ -145,17 +166,14 @@ impl Chooser {
     /// A key of this shard that was not chosen yet.
     #[inline]
     fn key_of(&mut self, wanted: u16) -> Option<u64> {
-        while let Some(key) = self.stashes[usize::from(wanted)].pop() {
-            if !self.chosen.contains(&key) {
-                return Some(key);
+        for is_last in [false, true] {
+            while let Some(key) = self.stashes[usize::from(wanted)].pop() {
+                if !self.chosen.contains(&key) {
+                    return Some(key);
+                }
             }
-        }
-        for _ in 0..KEY_DRAWS_MAX {
-            let (key, shard) = self.draw();
-            if shard != wanted {
-                self.keep(key, shard);
-            } else if !self.chosen.contains(&key) {
-                return Some(key);
+            if !is_last {
+                self.refill();
             }
         }
         // Few keys or a steep skew. The most popular one from a drawn rank on is what more draws

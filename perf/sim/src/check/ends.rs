@@ -12,11 +12,10 @@ pub(super) fn check(history: &History, survey: &Survey, findings: &mut Findings)
         check_whole(history, survey, at, txn, findings);
         match &txn.end {
             None => {}
+            Some(End { how: Ended::Refused(_), .. }) if survey.ran_in[at as usize].is_empty() => {}
             Some(End { how: Ended::Refused(reason), .. }) => {
-                if !survey.ran_in[at as usize].is_empty() {
-                    let text = format!("T{at} was refused ({reason:?}), and yet it ran");
-                    findings.add(ViolationKind::RefusedButRan, &[at], text);
-                }
+                let text = format!("T{at} was refused ({reason:?}), and yet it ran");
+                findings.add(ViolationKind::RefusedButRan, &[at], text);
             }
             Some(end) => check_answer(history, at, txn, end, findings),
         }

@@ -196,3 +196,42 @@ fn the_window_grows_by_one_for_each_windowful_of_replies_up_to_the_limit() {
         harness.commit(30, 0, sequence);
     }
 }
+
+/// Submits something to shard 0 at the first of these times and commits it at the second.
+fn run_another(harness: &mut Harness, times: Option<(i64, i64)>) {
+    let Some((submitted_at, answered_at)) = times else { return };
+    let sequence = harness.submit(submitted_at, 0, 9);
+    harness.commit(answered_at, 0, sequence);
+}
+
+#[test]
+fn a_time_out_closes_the_window_of_a_silent_shard_and_not_of_one_that_answers_others() {
+    // The times of another transaction, and the window after the time-out.
+    for (other, window) in [(None, 2), (Some((5, 9)), 2), (Some((5, 10)), 8), (Some((20, 90)), 8)] {
+        let mut harness = Harness::new(8);
+        run_another(&mut harness, other.filter(|(submitted_at, _)| *submitted_at < 10));
+        for tag in 0..4 {
+            harness.submit(10, 0, tag);
+        }
+        run_another(&mut harness, other.filter(|(submitted_at, _)| *submitted_at > 10));
+        harness.tick(110);
+        assert_eq!((harness.window(0), harness.window(1)), (window, 8), "after {other:?}");
+    }
+}
+
+#[test]
+fn of_a_transaction_on_several_shards_only_a_silent_one_loses_its_window() {
+    let mut harness = Harness::new(8);
+    let sequences = [1, 2, 3, 4].map(|tag| harness.submit_on_both(0, tag));
+    let other = harness.submit(0, 0, 5);
+    harness.commit(50, 0, other);
+    harness.tick(100);
+    assert_eq!((harness.window(0), harness.window(1)), (8, 2));
+    // Now one waits for the others only: its parts are answered.
+    for sequence in sequences {
+        harness.commit_at(110, 1, sequence, 110);
+    }
+    harness.link_up(120, 1, 70);
+    harness.tick(250);
+    assert_eq!((harness.window(0), harness.window(1)), (2, 8));
+}

@@ -72,7 +72,8 @@ fn repeated_answers_and_those_to_nothing_asked_are_counted_and_ignored() {
 
 #[test]
 fn answers_with_times_that_cannot_be_are_counted_and_ignored() {
-    let cases: [(&str, fn(&mut Probe)); 5] = [
+    type Change = fn(&mut Probe);
+    let cases: [(&str, Change); 5] = [
         ("another time of sending", |it| it.t1 += 1),
         ("left before it came", |it| it.t3 = it.t2 - 1),
         ("longer at the shard than under way", |it| it.t3 = it.t2 + 100_001),

@@ -194,7 +194,7 @@ fn a_shard_that_takes_no_part_changes_nothing_whether_it_speaks_before_or_after_
         if !before {
             let reason = RefusedReason::StoreFull;
             let relay = PeerMessage::Relay { txn: t.id, shard: 1, local: 900 };
-            let lost = PeerMessage::Lost { txn: t.id, shard: 1, to };
+            let lost = PeerMessage::Lost { txn: t.id, shard: 1, to, dead: 0b10 };
             let refuse = PeerMessage::Refuse { txn: t.id, reason };
             cluster.deliver_all(&[propose, relay, lost, refuse].map(stranger));
         }

@@ -23,9 +23,8 @@ fn sums(cluster: &mut Cluster, shard: u16) -> Vec<(u16, i64)> {
 #[test]
 fn two_reads_do_not_wait_for_each_other_and_a_write_waits_for_a_read() {
     let mut cluster = Cluster::new();
-    let read = |slot, stamp| {
-        txn(seq(slot, 1), stamp, &[(0, &[get_of(0, 0)]), (1, &[get_of(1, 0)])])
-    };
+    let read =
+        |slot, stamp| txn(seq(slot, 1), stamp, &[(0, &[get_of(0, 0)]), (1, &[get_of(1, 0)])]);
     cluster.at(100);
     let decides = admit_undecided(&mut cluster, &read(1, 200));
     admit(&mut cluster, &read(2, 300));

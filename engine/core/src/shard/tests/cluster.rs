@@ -122,7 +122,9 @@ impl Letter {
             | PeerMessage::Refuse { txn, .. }
             | PeerMessage::Lost { txn, .. }
             | PeerMessage::Relay { txn, .. }
-            | PeerMessage::Gone { txn } => Some(txn),
+            | PeerMessage::Gone { txn }
+            | PeerMessage::Settle { txn, .. }
+            | PeerMessage::Decided { txn } => Some(txn),
             PeerMessage::Watermark { .. } => None,
         }
     }
@@ -224,7 +226,7 @@ impl Cluster {
 
     /// How many transactions each shard has not forgotten.
     pub(super) fn kept(&self) -> Vec<usize> {
-        self.shards.iter().map(|it| it.shard.pending.len()).collect()
+        self.shards.iter().map(|it| it.shard.pending.live().len()).collect()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -290,14 +292,7 @@ impl Cluster {
 
     pub(super) fn deliver(&mut self, letter: Letter) {
         let now = self.clock(letter.to);
-        let harness = self.shard(letter.to);
-        let mut out = BatchWriter::new(harness.limits, 1, false);
-        letter.message.write(&mut out);
-        out.seal();
-        let mut frames = FrameReader::new(out.sealed(), harness.limits, false);
-        let frame = frames.next_frame().expect("a valid frame").expect("a whole one");
-        let outcome = harness.shard.on_peer(now, ShardId(letter.from), &frame);
-        outcome.expect("the message is well-formed");
+        self.shard(letter.to).hear(now.0, letter.from, letter.message);
     }
 
     pub(super) fn deliver_all(&mut self, letters: &[Letter]) {
@@ -339,7 +334,19 @@ fn pairs() -> impl Iterator<Item = (u16, u16)> {
 }
 
 impl Harness {
-    fn messages_to(&mut self, peer: u16) -> Vec<PeerMessage> {
+    /// Takes a message of a peer.
+    pub(super) fn hear(&mut self, now: i64, from: u16, message: PeerMessage) {
+        let mut out = BatchWriter::new(self.limits, 1, false);
+        message.write(&mut out);
+        out.seal();
+        let mut frames = FrameReader::new(out.sealed(), self.limits, false);
+        let frame = frames.next_frame().expect("a valid frame").expect("a whole one");
+        let outcome = self.shard.on_peer(Nanos(now), ShardId(from), &frame);
+        outcome.expect("the message is well-formed");
+    }
+
+    /// What it wants to tell a peer.
+    pub(super) fn messages_to(&mut self, peer: u16) -> Vec<PeerMessage> {
         let mut out = BatchWriter::new(self.limits, u16::MAX, false);
         let count = self.shard.write_peer(ShardId(peer), &mut out);
         out.seal();

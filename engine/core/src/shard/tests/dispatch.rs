@@ -169,6 +169,28 @@ fn a_key_of_another_shard_refuses_the_whole_piece() {
 }
 
 #[test]
+fn of_many_pieces_in_a_frame_exactly_those_with_a_key_of_another_shard_are_refused() {
+    let word_of = |shard| (0..).find(|word| shard_of(Key::Word(*word), 2) == shard);
+    let own = word_of(1).expect("shard 1 has keys");
+    let foreign = word_of(0).expect("shard 0 has keys");
+    // Which pieces, by bits: around the windows in which pieces are checked, and mixed.
+    for pattern in [1, 1 << 7, 1 << 8, 1 << 39, 0x00d3_41f0_a5c6, u64::MAX] {
+        let mut harness = Harness::new(ShardConfig::new(ShardId(1), 2), Procedures::new());
+        let is_foreign = |slot: u16| pattern >> slot & 1 == 1;
+        let last = |slot: u16| if is_foreign(slot) { foreign } else { own };
+        let request = |slot: u16| piece(seq(slot, 1), &[add(own, 1), add(last(slot), 1)]);
+        let requests: Vec<_> = (0..40).map(request).collect();
+        let answers = harness.run(9, &requests);
+        assert_eq!(answers.len(), 40);
+        for answer in answers {
+            let refused = answer.status == ReplyStatus::Refused(RefusedReason::WrongShard);
+            let slot = answer.sequence.slot();
+            assert_eq!(refused, is_foreign(slot), "piece {slot} of {pattern:#x}");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_procedure_is_refused() {
     let mut harness = Harness::plain();
     let answer = harness.run_one(9, &call(seq(0, 1), 3, b"arguments"));

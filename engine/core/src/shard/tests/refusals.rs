@@ -148,7 +148,12 @@ fn a_refusal_after_all_have_agreed_is_an_old_copy_of_nothing_and_changes_nothing
 
 /// Checks that shard 1 refuses this piece of a transaction with shard 0, and that shard 0 learns of
 /// it, whether it has proposed before or proposes afterwards.
-fn assert_refused(configure: impl Fn(&mut ShardConfig), t: &Txn, bad: &Request, why: RefusedReason) {
+fn assert_refused(
+    configure: impl Fn(&mut ShardConfig),
+    t: &Txn,
+    bad: &Request,
+    why: RefusedReason,
+) {
     for proposed_before in [true, false] {
         let mut cluster = Cluster::with(&configure, Procedures::new);
         cluster.at(100).dispatch(0, t);

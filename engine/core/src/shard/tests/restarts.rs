@@ -3,13 +3,14 @@
 
 use super::cluster::*;
 use super::*;
-use punctual_wire::PeerMessage;
+use punctual_wire::{PeerMessage, TxnId};
 
 const LOST: RefusedReason = RefusedReason::PeerLost;
 
-/// Shard `from` lacks the proposal of shard 1, and tells one of the others.
+/// Shard `from` lacks the proposal of shard 1, the only one that is dead, and tells another.
 fn lost(t: &Txn, from: u16, to: u16) -> Letter {
-    let message = PeerMessage::Lost { txn: t.id, shard: 1, to: run_of(to, 1).incarnation() };
+    let incarnation = run_of(to, 1).incarnation();
+    let message = PeerMessage::Lost { txn: t.id, shard: 1, to: incarnation, dead: 0b010 };
     Letter { from, to, message }
 }
 
@@ -198,13 +199,67 @@ fn gone_says_nothing_about_the_run_that_is_there() {
 }
 
 #[test]
-fn a_question_that_is_meant_for_a_run_that_is_over_is_answered_gone() {
+fn what_is_meant_for_a_run_that_is_over_is_answered_gone() {
     let mut cluster = Cluster::new();
     let t = adds(seq(0, 1), 500, &[0, 1, 2]);
     cluster.at(100).restart(2);
-    cluster.talk();
-    cluster.deliver(lost(&t, 0, 2));
-    let gone = Letter { from: 2, to: 0, message: PeerMessage::Gone { txn: t.id } };
-    assert_eq!(cluster.talk(), [gone]);
+    let to = run_of(2, 1).incarnation();
+    let settle = PeerMessage::Settle { txn: t.id, to };
+    for message in [lost(&t, 0, 2).message, proposal(&t, 0, 2, 500).message, settle] {
+        cluster.talk();
+        cluster.deliver(Letter { from: 0, to: 2, message });
+        let gone = Letter { from: 2, to: 0, message: PeerMessage::Gone { txn: t.id } };
+        assert_eq!(cluster.talk(), [gone], "to {message:?}");
+    }
+    assert_eq!(cluster.kept(), [0, 0, 0]);
     assert_eq!(cluster.send_for_end(2, &t.pieces[&2]), [refused(seq(0, 1), LOST)]);
+}
+
+/// The first shard of four with a transaction on all of them. The test plays the others.
+fn one_of_four() -> (Harness, TxnId) {
+    let config = ShardConfig { session: run_of(0, 1), ..ShardConfig::new(ShardId(0), 4) };
+    let mut harness = Harness::new(config, Procedures::new());
+    let mut parties = vec![Participant { shard: 0, incarnation: run_of(0, 1).incarnation() }];
+    for shard in 1..4 {
+        harness.shard.on_peer_up(Nanos::ZERO, ShardId(shard), run_of(shard, 1));
+        parties.push(Participant { shard, incarnation: run_of(shard, 1).incarnation() });
+    }
+    let mut keys = (0..).filter(|key| shard_of(Key::Word(*key), 4) == 0);
+    let ops = [add(keys.next().expect("every shard has keys"), 1)];
+    let request = Request { stamp: Some((300, parties)), ..piece(seq(0, 1), &ops) };
+    assert!(harness.run(100, &[request]).is_empty());
+    (harness, TxnId { session: SESSION.0, sequence: seq(0, 1) })
+}
+
+#[test]
+fn a_promise_counts_only_if_it_covers_all_who_are_dead() {
+    let (mut harness, txn) = one_of_four();
+    let to = run_of(0, 1).incarnation();
+    harness.shard.on_peer_up(Nanos(200), ShardId(1), run_of(1, 2));
+    // What shard 2 promises leaves open whether it gets the proposal by way of shard 3.
+    harness.hear(210, 2, PeerMessage::Lost { txn, shard: 1, to, dead: 0b0010 });
+    harness.shard.on_peer_up(Nanos(220), ShardId(3), run_of(3, 2));
+    assert!(!harness.shard.is_idle());
+    harness.hear(230, 2, PeerMessage::Lost { txn, shard: 1, to, dead: 0b1010 });
+    let answers = harness.held();
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].status, ReplyStatus::Refused(LOST));
+    assert!(harness.shard.is_idle());
+}
+
+#[test]
+fn nothing_is_taken_from_the_dead_but_by_way_of_the_living() {
+    let (mut harness, txn) = one_of_four();
+    let to = run_of(0, 1).incarnation();
+    harness.hear(150, 2, PeerMessage::Propose { txn, local: 300, to, answer: false });
+    for dead in [1, 3] {
+        harness.shard.on_peer_up(Nanos(200), ShardId(dead), run_of(dead, 2));
+        harness.hear(210, dead, PeerMessage::Propose { txn, local: 900, to, answer: false });
+    }
+    harness.hear(220, 3, PeerMessage::Relay { txn, shard: 1, local: 900 });
+    harness.hear(230, 2, PeerMessage::Relay { txn, shard: 3, local: 400 });
+    assert_eq!(harness.shard.on_turn(Nanos(1_000)), 0);
+    harness.hear(240, 2, PeerMessage::Relay { txn, shard: 1, local: 700 });
+    assert_eq!(harness.shard.on_turn(Nanos(1_000)), 1);
+    assert_eq!(harness.held()[0].commit, 700);
 }

@@ -53,8 +53,7 @@ fn slot_of(txn: TxnId) -> u16 {
 #[test]
 fn what_met_no_room_is_taken_when_it_comes_again_after_the_others_are_forgotten() {
     let mut cluster = cluster();
-    let (first, second, third) =
-        (shared(0, &[0, 1]), shared(1, &[0, 1]), shared(2, &[0, 1]));
+    let (first, second, third) = (shared(0, &[0, 1]), shared(1, &[0, 1]), shared(2, &[0, 1]));
     cluster.at(100).dispatch_all(&first);
     cluster.dispatch_all(&second);
     cluster.exchange();
@@ -125,13 +124,18 @@ fn proposals_without_dispatch_are_bounded_for_each_peer() {
     for slot in 0..6 {
         cluster.at(100).deliver(propose(1, slot));
     }
-    assert_eq!((cluster.kept()[0], cluster.stats(0).peer_dropped), (4, 2), "twice the room");
+    assert_eq!((cluster.kept()[0], cluster.stats(0).peer_dropped), (2, 4));
     cluster.deliver(propose(2, 9));
-    assert_eq!((cluster.kept()[0], cluster.stats(0).peer_dropped), (5, 2));
+    assert_eq!((cluster.kept()[0], cluster.stats(0).peer_dropped), (3, 4));
+    // They take no room of what is dispatched, whosoever it is.
+    for slot in [10, 11] {
+        cluster.dispatch(0, &shared(slot, &[0, 1]));
+    }
     // After the time-out there is room again.
     cluster.at(2 * SECOND).turn();
+    assert_eq!(cluster.kept()[0], 2);
     cluster.deliver(propose(1, 5));
-    assert_eq!(cluster.kept()[0], 1);
+    assert_eq!(cluster.kept()[0], 3);
 }
 
 #[test]
@@ -156,4 +160,27 @@ fn what_waits_on_one_shard_alone_is_bounded_too() {
         assert!(cluster.at(400).send(0, &single(slot)).is_empty());
     }
     assert_eq!(cluster.send_for_end(0, &single(8)), busy(seq(8, 1)));
+}
+
+#[test]
+fn the_bytes_of_what_waits_are_bounded_too() {
+    // An addition takes 17 bytes.
+    let configure = |config: &mut ShardConfig| config.held_bytes_max = 20;
+    let mut cluster = Cluster::with(configure, Procedures::new);
+    let [first, second, third] =
+        [0, 1, 2].map(|slot: u16| adds_to(usize::from(slot), seq(slot, 1), 100, &[0, 1]));
+    cluster.at(100).dispatch_all(&first);
+    cluster.dispatch_all(&second);
+    let single = piece(seq(3, 1), &[add_to(0, 0)]);
+    assert_eq!(cluster.at(200).send_for_end(0, &single), busy(seq(3, 1)));
+    for shard in [0, 1] {
+        assert_eq!(cluster.send_for_end(shard, &third.pieces[&shard]), busy(seq(2, 1)));
+    }
+    cluster.exchange();
+    assert_eq!(cluster.turn(), 4);
+    // What has run is kept, but its operations are not.
+    cluster.dispatch_all(&third);
+    cluster.exchange();
+    assert_eq!(cluster.at(201).turn(), 2);
+    assert_eq!(cluster.send(0, &single)[0].number(), 2);
 }
