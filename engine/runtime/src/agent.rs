@@ -17,6 +17,12 @@ pub(crate) trait Agent: Send {
     /// When there will be something to do even if nothing arrives.
     fn next_deadline(&self) -> Option<Nanos>;
 
+    /// Whether something is under way that will bring work soon: a core that backs off does not go
+    /// to sleep then, for waking up may take longer than what it waits for.
+    fn is_expecting(&self) -> bool {
+        false
+    }
+
     /// Whether it has stopped for good.
     fn is_finished(&self) -> bool;
 

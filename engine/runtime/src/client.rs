@@ -194,7 +194,8 @@ impl Pending {
         }
     }
 
-    /// Waits for the result; it comes by the deadline of the configuration at the latest.
+    /// Waits for the result, which comes in any case: once a worker has taken the transaction it is
+    /// sent within the deadline of the configuration, or given up, and ends within another one.
     ///
     /// # Errors
     /// When there will be none.

@@ -13,6 +13,8 @@ use std::time::Duration;
 const BACKOFF_SPINS: u32 = 2_000;
 /// Idle turns that `backoff` yields before it parks.
 const BACKOFF_YIELDS: u32 = 200;
+/// Idle turns that `backoff` yields while an agent expects something: some milliseconds.
+const EXPECTING_YIELDS: u32 = 10_000;
 /// The longest sleep; an agent without deadline looks round this often all the same, so that a lost
 /// wake-up would cost a moment and not the program.
 const PARK_MAX: Duration = Duration::from_millis(100);
@@ -38,15 +40,19 @@ impl IdlePlan {
         matches!(self.strategy, IdleStrategy::Backoff | IdleStrategy::Park)
     }
 
-    fn step(self, idle_turns: u32) -> IdleStep {
-        let spins = if self.overprovisioned { 0 } else { BACKOFF_SPINS };
+    fn step(self, idle_turns: u32, expecting: bool) -> IdleStep {
+        let (spins, yields) = match (self.overprovisioned, expecting) {
+            (true, _) => (0, BACKOFF_YIELDS),
+            (false, false) => (BACKOFF_SPINS, BACKOFF_YIELDS),
+            (false, true) => (BACKOFF_SPINS, EXPECTING_YIELDS),
+        };
         match self.strategy {
             IdleStrategy::Spin if self.overprovisioned => IdleStep::Yield,
             IdleStrategy::Spin => IdleStep::Spin,
             IdleStrategy::Yield => IdleStep::Yield,
             IdleStrategy::Park => IdleStep::Park,
             IdleStrategy::Backoff if idle_turns < spins => IdleStep::Spin,
-            IdleStrategy::Backoff if idle_turns < spins + BACKOFF_YIELDS => IdleStep::Yield,
+            IdleStrategy::Backoff if idle_turns < spins + yields => IdleStep::Yield,
             IdleStrategy::Backoff => IdleStep::Park,
         }
     }
@@ -138,7 +144,8 @@ impl CoreLoop {
             return false;
         }
         self.idle_total += 1;
-        match self.idle.step(self.idle_turns) {
+        let expecting = self.idle_turns >= BACKOFF_SPINS && self.is_expecting();
+        match self.idle.step(self.idle_turns, expecting) {
             IdleStep::Spin => std::hint::spin_loop(),
             IdleStep::Yield => {
                 self.yields += 1;
@@ -148,6 +155,10 @@ impl CoreLoop {
         }
         self.idle_turns = self.idle_turns.saturating_add(1);
         true
+    }
+
+    fn is_expecting(&self) -> bool {
+        self.agents.iter().any(|agent| agent.is_expecting())
     }
 
     fn park(&mut self) {
@@ -214,16 +225,19 @@ mod tests {
     fn an_overprovisioned_core_never_spins() {
         for strategy in [IdleStrategy::Spin, IdleStrategy::Yield, IdleStrategy::Backoff] {
             let plan = IdlePlan { strategy, overprovisioned: true };
-            assert_ne!(plan.step(0), IdleStep::Spin, "{strategy:?}");
+            assert_ne!(plan.step(0, false), IdleStep::Spin, "{strategy:?}");
         }
     }
 
     #[test]
     fn backing_off_goes_from_spinning_over_yielding_to_parking() {
         let plan = IdlePlan { strategy: IdleStrategy::Backoff, overprovisioned: false };
-        assert_eq!(plan.step(0), IdleStep::Spin);
-        assert_eq!(plan.step(BACKOFF_SPINS), IdleStep::Yield);
-        assert_eq!(plan.step(BACKOFF_SPINS + BACKOFF_YIELDS), IdleStep::Park);
+        assert_eq!(plan.step(0, false), IdleStep::Spin);
+        assert_eq!(plan.step(BACKOFF_SPINS, false), IdleStep::Yield);
+        let patient = BACKOFF_SPINS + BACKOFF_YIELDS;
+        assert_eq!(plan.step(patient, false), IdleStep::Park);
+        assert_eq!(plan.step(patient, true), IdleStep::Yield, "something is under way");
+        assert_eq!(plan.step(BACKOFF_SPINS + EXPECTING_YIELDS, true), IdleStep::Park);
     }
 
     #[test]

@@ -243,8 +243,8 @@ impl ShardLinks {
         let limits = self.settings.limits;
         let LinkState::Up { link, checksum } = &mut self.links[at].state else { return Ok(0) };
         // What is taken here is not answered on the spot, so there is no bound to wait for.
-        let no_bound = usize::MAX;
-        exchange(link.as_mut(), limits, *checksum, &mut self.counts, no_bound, |frame, _| {
+        let room = Room::UNLIMITED;
+        exchange(link.as_mut(), limits, *checksum, &mut self.counts, room, |frame, _| {
             match frame.kind {
                 FrameKind::Goodbye => Err(Lost::Reason(Handshake::read_goodbye(frame)?)),
                 _ => take(frame),
@@ -343,19 +343,35 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// Takes in what has arrived on a link and hands every whole frame to `answer`, unless
-/// `out_bytes_max` bytes or more wait to be sent: whoever does not take its replies gets no more
-/// work done (R10). Flushes nothing. Returns how much was done.
+/// How much of what a link brought is taken in one turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Frames.
+    pub(crate) frames_max: usize,
+    /// Bytes of answers that may wait to be sent.
+    pub(crate) out_bytes_max: usize,
+}
+
+impl Room {
+    /// Whatever there is.
+    pub(crate) const UNLIMITED: Self = Self { frames_max: usize::MAX, out_bytes_max: usize::MAX };
+}
+
+/// Takes in what has arrived on a link and hands whole frames to `answer`, as many as there is room
+/// for: whoever does not take its replies gets no more work done (R10). Flushes nothing. Returns how
+/// much was done.
 #[inline]
 pub(crate) fn exchange<E: From<LinkError> + From<WireError>>(
     link: &mut dyn Link,
     limits: Limits,
     checksum: bool,
     counts: &mut LinkCounts,
-    out_bytes_max: usize,
+    Room { frames_max, out_bytes_max }: Room,
     mut answer: impl FnMut(&Frame<'_>, &mut BatchWriter) -> Result<(), E>,
 ) -> Result<usize, E> {
-    let polled = link.poll();
+    // What was left over by intent is taken before more is read, which might have to move it.
+    let is_left_over = frames_max < usize::MAX && FrameReader::is_whole(link.parts().0);
+    let polled = if is_left_over { Ok(0) } else { link.poll() };
     let (bytes, out) = link.parts();
     if bytes.is_empty() {
         return polled.map(|_| 0).map_err(Into::into);
@@ -363,7 +379,7 @@ pub(crate) fn exchange<E: From<LinkError> + From<WireError>>(
     let mut reader = FrameReader::new(bytes, limits, checksum);
     let mut work = 0;
     let mut outcome: Result<(), E> = Ok(());
-    while outcome.is_ok() && out.len() < out_bytes_max {
+    while outcome.is_ok() && work < frames_max && out.len() < out_bytes_max {
         outcome = match reader.next_frame() {
             Ok(Some(frame)) => {
                 work += 1;

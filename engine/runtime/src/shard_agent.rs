@@ -351,8 +351,15 @@ impl Agent for ShardAgent {
         let strangers = self.connections.iter().filter_map(Connection::stranger_since);
         let shaking = strangers.map(|since| since + HANDSHAKE_TIMEOUT.into());
         let leaving = self.connections.iter().filter_map(|connection| connection.leaving);
-        let others = [stop, self.shard.next_deadline(), self.peers.next_deadline()];
+        // What is undecided when everybody was told goodbye stays so: there is nothing to wake for.
+        let is_at_work = self.draining_since.is_none();
+        let due = if is_at_work { self.shard.next_deadline() } else { None };
+        let others = [stop, due, self.peers.next_deadline()];
         others.into_iter().flatten().chain(shaking).chain(leaving.map(drained)).min()
+    }
+
+    fn is_expecting(&self) -> bool {
+        !self.shard.is_idle()
     }
 
     fn is_finished(&self) -> bool {

@@ -215,6 +215,10 @@ impl<D: Driver> Agent for Worker<D> {
         deadlines.into_iter().flatten().min()
     }
 
+    fn is_expecting(&self) -> bool {
+        self.coordinator.in_flight() > 0
+    }
+
     fn is_finished(&self) -> bool {
         self.finished
     }

@@ -7,15 +7,37 @@ use crate::ring::frame_bytes;
 use crate::{Link, LinkError, ParkHandle};
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use punctual_wire::{BatchWriter, Limits};
+use rustix::net::sockopt;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// A peer whose machine says nothing for so long is asked whether it is there,
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// and again after each of these,
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// so many times before the link is given up.
+const KEEPALIVE_PROBES: u32 = 3;
+/// A link on which sent bytes stay unacknowledged for so long is given up, in milliseconds: the
+/// kernel alone would take a quarter of an hour.
+const USER_TIMEOUT_MS: u32 = 30_000;
 /// Bytes taken in one read: enough to keep the number of system calls low, little enough to stay in
 /// a core's second-level cache.
 const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Sends small writes at once, and notices a peer whose machine is gone.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT_MS)?;
+    Ok(())
+}
 
 /// Where a listener is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +114,7 @@ impl StreamLink {
         let socket = match endpoint {
             Endpoint::Tcp(address) => {
                 let socket = TcpStream::connect(*address)?;
-                socket.set_nodelay(true)?;
+                prepare(&socket)?;
                 Socket::Tcp(socket)
             }
             Endpoint::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
@@ -268,7 +290,7 @@ impl Listener {
         let (socket, peer) = match &self.socket {
             Acceptor::Tcp(listener) => match listener.accept() {
                 Ok((socket, address)) => {
-                    socket.set_nodelay(true)?;
+                    prepare(&socket)?;
                     (Socket::Tcp(socket), address.to_string())
                 }
                 Err(error) => return none_if_would_block(error),

@@ -98,6 +98,14 @@ impl<'a> FrameReader<'a> {
         Self { bytes, taken: 0, limits, checksum }
     }
 
+    /// Whether `bytes` begin with a whole frame, going by the length that it claims.
+    #[inline]
+    #[must_use]
+    pub fn is_whole(bytes: &[u8]) -> bool {
+        let Ok((header, _)) = FrameHeader::ref_from_prefix(bytes) else { return false };
+        header.len.get() as usize <= bytes.len()
+    }
+
     /// Bytes of the frames that were returned so far: what the owner of the buffer may drop.
     #[must_use]
     pub fn taken(&self) -> usize {

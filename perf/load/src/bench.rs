@@ -235,6 +235,8 @@ pub fn run(
 /// What one second brought, from all workers.
 struct Second {
     began: Instant,
+    /// Whether it belongs to the measured part.
+    measured: bool,
     reports: usize,
     committed: u64,
     latency: Histogram<u64>,
@@ -242,7 +244,13 @@ struct Second {
 
 impl Second {
     fn new() -> Self {
-        Self { began: Instant::now(), reports: 0, committed: 0, latency: new_histogram() }
+        Self {
+            began: Instant::now(),
+            measured: false,
+            reports: 0,
+            committed: 0,
+            latency: new_histogram(),
+        }
     }
 }
 
@@ -396,6 +404,14 @@ impl Run<'_> {
         committed: u64,
         latency: &Histogram<u64>,
     ) -> Result<(), BenchError> {
+        match (measured, self.second.measured) {
+            // Workers report each at their own time: what is left of the warm-up is dropped.
+            (true, false) => {
+                self.second = Second { began: self.measure_began, measured, ..Second::new() };
+            }
+            (false, true) => return Ok(()),
+            _ => {}
+        }
         let second = &mut self.second;
         second.reports += 1;
         second.committed += committed;
@@ -403,7 +419,8 @@ impl Run<'_> {
         if second.reports < self.workers {
             return Ok(());
         }
-        let second = std::mem::replace(&mut self.second, Second::new());
+        let next = Second { measured, ..Second::new() };
+        let second = std::mem::replace(&mut self.second, next);
         let len = second.began.elapsed();
         // The last part of the warm-up arrives when the measurement has begun.
         let (stage, began) = match measured {

@@ -9,6 +9,7 @@ use crate::tuning::Tuning;
 
 const STREAM: u64 = 4;
 const CLOCK_STREAM: u64 = 5;
+const PAIR_STREAM: u64 = 8;
 /// Most times that one kind of thing goes wrong in a run.
 const TIMES_MAX: u64 = 4;
 /// Share of the bound that clocks use up by jumping; as much by drifting, twice as much by offset.
@@ -80,6 +81,11 @@ pub(crate) fn plan(
             plan.queue.plan(at, Event::Fault(Fault::Jump { node, by }));
         });
     }
+    if faults.crashes_shard && layout.shards > 1 {
+        let (duration, outage_max) = (config.duration.0.max(1), tuning.outage_max);
+        let rng = Rng::new(config.seed, PAIR_STREAM);
+        Plan { rng, duration, outage_max, queue }.pairs(tuning, layout);
+    }
     queue.plan(config.duration.0.max(1), Event::Fault(Fault::Heal));
 }
 
@@ -120,6 +126,26 @@ impl Plan<'_> {
                 }
             }
         });
+    }
+
+    /// Two shards crash, the second about when the others settle what the first had promised.
+    fn pairs(&mut self, tuning: &Tuning, layout: Layout) {
+        let shards = usize::from(layout.shards);
+        let last = self.duration - 1;
+        for _ in 0..tuning.pairs {
+            let first = self.rng.index(shards);
+            let second = (first + 1 + self.rng.index(shards - 1)) % shards;
+            let at = self.rng.between(0, last);
+            let until = at + self.outage();
+            // The others notice up to three milliseconds later, and some messages to and fro
+            // settle it then.
+            let second_at = until + self.rng.between(-500_000, 4_000_000 + 10 * tuning.delay);
+            let second_at = second_at.clamp(at, last);
+            let second_until = second_at + self.outage();
+            for (node, at, until) in [(first, at, until), (second, second_at, second_until)] {
+                self.queue.plan(at, Event::Fault(Fault::Crash { node, until }));
+            }
+        }
     }
 
     fn crashes(&mut self, layout: Layout, whom: impl Fn(&mut Rng) -> Kind) {

@@ -87,6 +87,9 @@ pub struct SimConfig {
     /// Whether an answered transaction has to precede every later one. It need not where clocks
     /// are further apart than the shards are told.
     pub strict: bool,
+    /// Whether shards die in pairs all the time and lose much of what they tell each other, which
+    /// the settings that a seed draws make seldom; for tests.
+    pub deaths: bool,
     /// A rule that the shards break; for tests of the simulator itself. It has an effect only
     /// where the core is built with its feature `mutations`.
     pub mutation: Mutation,
@@ -119,6 +122,7 @@ impl SimConfig {
             epsilon,
             clock_bound,
             strict: clock_bound <= epsilon,
+            deaths: false,
             mutation: Mutation::None,
         }
     }
@@ -132,7 +136,7 @@ impl SimConfig {
 }
 
 /// The command that repeats a run. Options that are as the seed has them are left out; `epsilon`,
-/// `clock_bound`, `strict` and `mutation`, which only tests change, have no option.
+/// `clock_bound`, `strict`, `deaths` and `mutation`, which only tests change, have no option.
 #[must_use]
 pub fn replay_command(config: &SimConfig) -> String {
     let default = SimConfig::from_seed(config.seed);

@@ -133,6 +133,9 @@ impl Txn {
 #[derive(Debug)]
 pub(crate) struct Incarnation {
     pub(crate) shard: u16,
+    pub(crate) session: SessionId,
+    /// When it started, in true time.
+    pub(crate) born_at: i64,
     /// When it crashed, in true time.
     pub(crate) died_at: Option<i64>,
     /// What was left of it.
@@ -176,8 +179,9 @@ impl History {
     }
 
     /// Notes the start of a shard.
-    pub(crate) fn born(&mut self, shard: u16) -> u32 {
-        self.incarnations.push(Incarnation { shard, died_at: None, remains: None });
+    pub(crate) fn born(&mut self, shard: u16, session: SessionId, born_at: i64) -> u32 {
+        let life = Incarnation { shard, session, born_at, died_at: None, remains: None };
+        self.incarnations.push(life);
         self.incarnations.len() as u32 - 1
     }
 

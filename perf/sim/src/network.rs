@@ -60,6 +60,8 @@ pub(crate) struct Conn {
 pub(crate) struct Network {
     pub(crate) links: Vec<Link>,
     pub(crate) conns: Vec<Conn>,
+    /// The nodes below are shards.
+    shards: usize,
     faults: Faults,
     tuning: Tuning,
     rng: Rng,
@@ -74,6 +76,7 @@ impl Network {
         Self {
             links: Vec::new(),
             conns: Vec::new(),
+            shards: usize::from(config.shards),
             faults: config.faults,
             tuning: tuning.clone(),
             rng: Rng::new(config.seed, STREAM),
@@ -171,6 +174,13 @@ impl Network {
         out.clear_sealed();
     }
 
+    /// The chance that a frame is lost.
+    fn loss(&self, conn: u32) -> u32 {
+        let Link { client, server, .. } = self.links[self.link_of(conn)];
+        let Tuning { loss, peer_loss, .. } = self.tuning;
+        if client.max(server) < self.shards { loss.max(peer_loss) } else { loss }
+    }
+
     /// Sends sealed frames.
     pub(crate) fn send_bytes(
         &mut self,
@@ -182,11 +192,12 @@ impl Network {
     ) {
         let mut reader = FrameReader::new(bytes, Limits::DEFAULT, false);
         let mut start = 0;
+        let loss = self.loss(conn);
         while reader.next_frame().expect("a writer makes valid frames").is_some() {
             let frame = &bytes[start..reader.taken()];
             start = reader.taken();
             self.frames += 1;
-            if self.faults.loss && self.rng.chance(self.tuning.loss) {
+            if self.faults.loss && self.rng.chance(loss) {
                 self.harmed += 1;
                 continue;
             }

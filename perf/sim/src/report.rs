@@ -1,5 +1,6 @@
 //! What a run came to.
 
+use crate::tuning::QUOTAS;
 use crate::violation::{Violation, ViolationKind};
 use punctual_core::{CoordinatorStats, Nanos, ShardStats};
 use std::ops::AddAssign;
@@ -36,6 +37,24 @@ pub struct SimCounts {
     pub refused_by_timeout: u64,
     /// Transactions refused because a shard lost its memory.
     pub peer_lost: u64,
+    /// Messages that told a shard that a proposal is lost.
+    pub losses: u64,
+    /// Those of them that knew of several dead.
+    pub losses_of_several: u64,
+    /// Messages that passed on a proposal of the dead.
+    pub relays: u64,
+    /// Messages that told a shard that a run of a peer is over.
+    pub gone: u64,
+    /// Messages that asked whether something is decided.
+    pub questions: u64,
+    /// Messages that said so.
+    pub decisions: u64,
+    /// Times that a coordinator came back to the session that it had.
+    pub sessions_resumed: u64,
+    /// Sessions that were forgotten to make room for others.
+    pub sessions_evicted: u64,
+    /// Busy answers of shards that share one, two or four transactions with a peer at most.
+    pub busy_at_quota: [u64; 3],
     /// Crashes of shards.
     pub shard_crashes: u64,
     /// Crashes of coordinators.
@@ -59,7 +78,10 @@ impl SimCounts {
         self.busy += stats.busy;
     }
 
-    pub(crate) fn add_shard(&mut self, stats: &ShardStats) {
+    pub(crate) fn add_shard(&mut self, stats: &ShardStats, quota: u32) {
+        if let Some(at) = QUOTAS.iter().position(|tight| *tight == quota) {
+            self.busy_at_quota[at] += stats.busy;
+        }
         self.repeated += stats.repeated;
         self.blocked += stats.blocked;
         self.asked += stats.asked;
@@ -84,6 +106,17 @@ impl AddAssign<&Self> for SimCounts {
         self.asked += other.asked;
         self.refused_by_timeout += other.refused_by_timeout;
         self.peer_lost += other.peer_lost;
+        self.losses += other.losses;
+        self.losses_of_several += other.losses_of_several;
+        self.relays += other.relays;
+        self.gone += other.gone;
+        self.questions += other.questions;
+        self.decisions += other.decisions;
+        self.sessions_resumed += other.sessions_resumed;
+        self.sessions_evicted += other.sessions_evicted;
+        for (sum, more) in self.busy_at_quota.iter_mut().zip(other.busy_at_quota) {
+            *sum += more;
+        }
         self.shard_crashes += other.shard_crashes;
         self.coordinator_crashes += other.coordinator_crashes;
         self.frames += other.frames;

@@ -13,6 +13,9 @@ const MILLISECOND: i64 = 1_000_000;
 /// runs a minute.
 const TRANSACTIONS_WANTED: i64 = 400;
 
+/// Tight bounds of what two shards may share, which some runs have.
+pub(crate) const QUOTAS: [u32; 3] = [1, 2, 4];
+
 /// Delays, timeouts, sizes and how often things go wrong. Times are in nanoseconds, chances in
 /// millionths.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub(crate) struct Tuning {
     /// Mean of what is added at random.
     pub(crate) jitter: i64,
     pub(crate) loss: u32,
+    /// The same between shards, if it is more.
+    pub(crate) peer_loss: u32,
     pub(crate) duplicate: u32,
     pub(crate) reorder: u32,
     /// A frame that is overtaken is late by up to this.
@@ -30,6 +35,8 @@ pub(crate) struct Tuning {
     pub(crate) spike_max: i64,
     /// Longest partition, pause and time that a crashed node is gone.
     pub(crate) outage_max: i64,
+    /// How often two shards crash one soon after the other.
+    pub(crate) pairs: u32,
     /// A frame takes a node up to this to handle.
     pub(crate) service: i64,
     /// Chance that it takes up to `slow` instead: the node was interrupted.
@@ -47,6 +54,9 @@ pub(crate) struct Tuning {
     pub(crate) dispatch_timeout: Duration,
     pub(crate) ask_after: Duration,
     pub(crate) pending_max: u32,
+    pub(crate) held_bytes_max: usize,
+    /// Longer than any transaction is in flight, as it has to be.
+    pub(crate) session_retention: Duration,
     pub(crate) batch_max: u16,
     pub(crate) has_probers: bool,
     pub(crate) probe_interval: Duration,
@@ -76,7 +86,7 @@ impl Tuning {
         let clients = *rng.pick(&[1, 2, 4, 8, 16]);
         let in_flight = i64::from(clients) * i64::from(config.coordinators);
         let small_bounds = rng.chance(100_000);
-        Self {
+        let mut tuning = Self {
             delay,
             jitter: delay * rng.between(5, 100) / 100,
             loss: *rng.pick(&[1_000, 10_000, 50_000]),
@@ -98,7 +108,7 @@ impl Tuning {
             max_hold: nanos(*rng.pick(&[10, 1_000, 1_000, 1_000]) * MILLISECOND),
             dispatch_timeout: nanos(dispatch_timeout),
             ask_after: nanos(*rng.pick(&[500, 2_000, 5_000]) * MICROSECOND + 2 * delay),
-            pending_max: if small_bounds { *rng.pick(&[1, 2, 4]) } else { 16_384 },
+            pending_max: if small_bounds { *rng.pick(&QUOTAS) } else { 16_384 },
             batch_max: *rng.pick(&[1, 2, 16, 64]),
             has_probers: rng.chance(500_000),
             probe_interval: nanos(*rng.pick(&[5, 20]) * MILLISECOND),
@@ -111,6 +121,44 @@ impl Tuning {
             span_max: *rng.pick(&[2, 3, 5, 8]),
             steps_max: *rng.pick(&[1, 2, 4]),
             calls: *rng.pick(&[0, 0, 0, 50_000, 250_000]),
+            peer_loss: *rng.pick(&[0, 0, 100_000, 300_000]),
+            pairs: *rng.pick(&[0, 2, 6]),
+            held_bytes_max: *rng.pick(&[500, 4_000, 1 << 20, 1 << 20, 1 << 20]),
+            session_retention: Duration::from_mins(1),
+        };
+        if rng.chance(500_000) {
+            tuning.session_retention = tuning.deadline + tuning.request_timeout;
+        }
+        if config.deaths { tuning.with_deaths(config, in_flight) } else { tuning }
+    }
+
+    /// Transactions on all shards, so many that some are always undecided; now and then two shards
+    /// die, and whoever is left has heard only some of what they said.
+    fn with_deaths(self, config: &SimConfig, in_flight: i64) -> Self {
+        let transactions_wanted = 3 * TRANSACTIONS_WANTED;
+        Self {
+            delay: 50 * MICROSECOND,
+            jitter: 25 * MICROSECOND,
+            peer_loss: 300_000,
+            outage_max: 4 * MILLISECOND,
+            pairs: (config.duration.0 / (15 * MILLISECOND)).max(1) as u32,
+            service: 2_000,
+            interrupted: 0,
+            request_timeout: nanos(4 * MILLISECOND),
+            max_hold: nanos(1_000 * MILLISECOND),
+            dispatch_timeout: nanos(20 * MILLISECOND),
+            ask_after: nanos(4 * MILLISECOND),
+            pending_max: 16_384,
+            held_bytes_max: 1 << 20,
+            think: (config.duration.0 * in_flight / transactions_wanted).max(1),
+            transactions_max: 2 * transactions_wanted as usize,
+            keys: 16_usize.max(usize::from(config.shards)),
+            hot: 0,
+            single: 50_000,
+            span_max: 8,
+            steps_max: 1,
+            calls: 0,
+            ..self
         }
     }
 }

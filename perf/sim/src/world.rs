@@ -140,8 +140,8 @@ impl World {
         }
         self.settle();
         let Self { config, env, mut counts, trace, now, .. } = self;
-        let Env { history, mut findings, network, .. } = env;
-        check::check(&config, &history, &mut findings, &mut counts);
+        let Env { mut history, mut findings, network, .. } = env;
+        check::check(&config, &mut history, &mut findings, &mut counts);
         counts.frames = network.frames;
         counts.frames_harmed = network.harmed;
         let report = SimReport {
@@ -345,7 +345,7 @@ impl World {
         match self.env.layout.kind(node) {
             Kind::Shard(at) => {
                 let Self { config, procedures, env, .. } = self;
-                let shard = ShardNode::new(at, session, config, procedures, env);
+                let shard = ShardNode::new(now, at, session, config, procedures, env);
                 self.shards[usize::from(at)] = Some(shard);
             }
             Kind::Coordinator(at) => {
@@ -405,7 +405,8 @@ impl World {
     /// Keeps what is left of a shard for the checks.
     fn bury_shard(&mut self, at: u16, died_at: Option<i64>) {
         let Some(node) = self.shards[usize::from(at)].take() else { return };
-        self.counts.add_shard(&node.shard.stats());
+        self.counts.add_shard(&node.shard.stats(), self.env.tuning.pending_max);
+        self.counts += &node.counts;
         let incarnation = &mut self.env.history.incarnations[node.incarnation as usize];
         incarnation.died_at = died_at;
         incarnation.remains = Some(node.shard);

@@ -117,16 +117,12 @@ pub(crate) fn run(args: &OwdArgs) -> anyhow::Result<ExitCode> {
     let period = args.period.or(args.once.then_some(ONCE_FOR));
     // Whatever happens, the prober is told to stop.
     let watched = watching.go_on(period, args.once, &interrupted);
+    let watched = watched.and_then(|was| watching.take_rest().map(|()| was));
     let Watching { watch, trace, down, shown } = watching;
     let (rows, samples_dropped) = (watch.rows(), watch.samples_dropped());
     watch.stop();
     let was_interrupted = watched?;
-    if samples_dropped > 0 {
-        eprintln_line(&format!("warning: {samples_dropped} samples were too many to be taken"));
-    }
-    if let (Some(trace), Some(path)) = (trace, &args.trace) {
-        eprintln_line(&format!("{} samples in {}", trace.finish()?, path.display()));
-    }
+    let traced = trace.map(Trace::finish).transpose()?;
     let lines = table(&rows, &down);
     let document = Document {
         schema: SCHEMA,
@@ -137,6 +133,13 @@ pub(crate) fn run(args: &OwdArgs) -> anyhow::Result<ExitCode> {
         shards: rows.iter().map(|row| delays(row, &down)).collect(),
     };
     output.write(&redrawn(&lines, shown), &document)?;
+    // Not before the table: nothing may come between it and the one that it is written over.
+    if samples_dropped > 0 {
+        eprintln_line(&format!("warning: {samples_dropped} samples were too many to be taken"));
+    }
+    if let (Some(samples), Some(path)) = (traced, &args.trace) {
+        eprintln_line(&format!("{samples} samples in {}", path.display()));
+    }
     let good = was_interrupted || rows.iter().any(|row| row.is_up);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -196,9 +199,18 @@ impl Watching {
         }
     }
 
+    /// Takes the samples that still wait, so that the trace ends with the last one.
+    fn take_rest(&mut self) -> anyhow::Result<()> {
+        let Some(trace) = &mut self.trace else { return Ok(()) };
+        self.watch.samples().try_iter().try_for_each(|sample| trace.write(&sample))
+    }
+
     fn draw(&mut self, is_terminal: bool) -> anyhow::Result<()> {
         let lines = table(&self.watch.rows(), &self.down);
-        print(&redrawn(&lines, self.shown))?;
+        let text = redrawn(&lines, self.shown);
+        // Also the first table is written over, so it must not wrap either.
+        let is_first = is_terminal && self.shown == 0;
+        print(&if is_first { format!("\x1b[?7l{text}\x1b[?7h") } else { text })?;
         self.shown = if is_terminal { lines.len() } else { 0 };
         Ok(())
     }
@@ -227,7 +239,8 @@ fn delays(row: &ProbeRow, down: &BTreeMap<u16, String>) -> ShardDelays {
     ShardDelays {
         shard: row.shard.0,
         is_up: row.is_up,
-        down: down.get(&row.shard.0).cloned(),
+        // The rows may be newer than what was last heard of the link.
+        down: down.get(&row.shard.0).filter(|_| !row.is_up).cloned(),
         estimate_ns: row.estimate.0,
         min_ns: ns(row.min),
         p50_ns: ns(row.p50),

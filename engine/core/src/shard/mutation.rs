@@ -21,6 +21,8 @@ pub enum Mutation {
     ForgetTombstone,
     /// R8: a retry is run again.
     RunRetryAgain,
+    /// R11: the promise of a witness counts whomever it knows to be dead.
+    CountAnyVote,
 }
 
 impl Mutation {
@@ -33,6 +35,7 @@ impl Mutation {
         Self::IgnoreConflict,
         Self::ForgetTombstone,
         Self::RunRetryAgain,
+        Self::CountAnyVote,
     ];
 
     /// Its name in reports.
@@ -47,6 +50,7 @@ impl Mutation {
             Self::IgnoreConflict => "ignore-conflict",
             Self::ForgetTombstone => "forget-tombstone",
             Self::RunRetryAgain => "run-retry-again",
+            Self::CountAnyVote => "count-any-vote",
         }
     }
 

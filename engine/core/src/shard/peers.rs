@@ -10,7 +10,7 @@
 //! keeps something asks about it.
 
 use super::pending::{Entry, Party, Stage, Vote};
-use super::{Order, Shard};
+use super::{Mutation, Order, Shard};
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
     BatchWriter, Frame, PeerMessage, PeerReader, RefusedReason, ReplyStatus, TxnId, WireError,
@@ -292,11 +292,14 @@ impl Shard {
         if is_news {
             self.tell_loss(at);
         }
+        let any_counts = self.config.mutation.is(Mutation::CountAnyVote);
         let entry = self.pending.get(at);
         let parties = 0..entry.parties.len();
         let has_voted = |lost: usize, witness: usize| {
             entry.votes.iter().any(|vote| {
-                vote.lost == lost && vote.witness == witness && entry.dead & !vote.dead == 0
+                vote.lost == lost
+                    && vote.witness == witness
+                    && (any_counts || entry.dead & !vote.dead == 0)
             })
         };
         let is_nowhere = |lost: usize| {

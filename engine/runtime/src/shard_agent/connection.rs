@@ -33,7 +33,7 @@ pub(super) enum Group {
     Working,
     /// Other shards: each turn while something waits for their word.
     Peers,
-    /// Probers: when there is time.
+    /// Probers: each turn, after those.
     Probers,
     /// Those who have not said hello: seldom.
     Strangers,

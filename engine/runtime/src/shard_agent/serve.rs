@@ -3,11 +3,17 @@
 use super::connection::{Connection, End, Use, end_of, see_off};
 use super::{HANDSHAKE_TIMEOUT, ShardAgent};
 use crate::driver::LinkEvent;
-use crate::links::{Lost, exchange, shard_id};
+use crate::links::{Lost, Room, exchange, shard_id};
 use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId, answer_probes};
 use punctual_link::{OUTGOING_BYTES_MAX, ServerHandshake, Visitor};
 use punctual_wire::{BatchWriter, CloseReason, Features, Frame, FrameKind, Role, WireError};
 use std::ops::Range;
+
+/// As many frames as there are, while answers have room.
+const ANY_FRAMES: Room = Room { frames_max: usize::MAX, out_bytes_max: OUTGOING_BYTES_MAX };
+/// Of a coordinator's frames while transactions wait for other shards: what is admitted occupies the caches until it is agreed on, so the rest of a backlog is better left where it is
+/// until the peers have been heard.
+const FEW_FRAMES: Room = Room { frames_max: 4, ..ANY_FRAMES };
 
 impl ShardAgent {
     /// Polls one connection and takes what came. Returns how much was done.
@@ -30,13 +36,14 @@ impl ShardAgent {
     #[inline]
     fn serve_session(&mut self, at: usize, session: SessionIndex) -> Result<usize, End> {
         let Self { shard, clock, limits, connections, counts, .. } = self;
+        let room = if shard.is_idle() { ANY_FRAMES } else { FEW_FRAMES };
         let answer = |frame: &Frame<'_>, out: &mut BatchWriter| match frame.kind {
             // The clock is read here, after the frame was taken from its link (R2).
             FrameKind::Dispatch => Ok(shard.on_dispatch(clock.now(), session, frame, out)?),
             _ => Err(end_of(frame)),
         };
         let Connection { link, checksum, .. } = &mut connections[at];
-        exchange(link.as_mut(), *limits, *checksum, counts, OUTGOING_BYTES_MAX, answer)
+        exchange(link.as_mut(), *limits, *checksum, counts, room, answer)
     }
 
     fn serve_peer(&mut self, at: usize, peer: ShardId) -> Result<usize, End> {
@@ -48,7 +55,7 @@ impl ShardAgent {
         let Connection { link, checksum, .. } = &mut connections[at];
         // Two peers that both waited for room before they read would wait for ever; what a shard
         // keeps for its peers has bounds of its own.
-        exchange(link.as_mut(), *limits, *checksum, counts, usize::MAX, answer)
+        exchange(link.as_mut(), *limits, *checksum, counts, Room::UNLIMITED, answer)
     }
 
     fn serve_probe(&mut self, at: usize) -> Result<usize, End> {
@@ -59,7 +66,7 @@ impl ShardAgent {
         };
         let Connection { link, checksum, .. } = &mut self.connections[at];
         let counts = &mut self.counts;
-        exchange(link.as_mut(), self.limits, *checksum, counts, OUTGOING_BYTES_MAX, answer)
+        exchange(link.as_mut(), self.limits, *checksum, counts, ANY_FRAMES, answer)
     }
 
     fn serve_echo(&mut self, at: usize) -> Result<usize, End> {
@@ -73,7 +80,7 @@ impl ShardAgent {
         };
         let Connection { link, checksum, .. } = &mut self.connections[at];
         let counts = &mut self.counts;
-        exchange(link.as_mut(), self.limits, *checksum, counts, OUTGOING_BYTES_MAX, answer)
+        exchange(link.as_mut(), self.limits, *checksum, counts, ANY_FRAMES, answer)
     }
 
     /// The links that this shard has opened.

@@ -475,7 +475,9 @@ impl Driver for MicroDriver {
     fn next_deadline(&self) -> Option<Nanos> {
         match self.current {
             Phase::WarmUp | Phase::Measure => {
-                Some(self.next_intended.unwrap_or(self.interval_end).min(self.interval_end))
+                // One that found no room goes when something arrives, not at any time.
+                let next = self.next_intended.filter(|_| self.ready.is_none());
+                Some(next.unwrap_or(self.interval_end).min(self.interval_end))
             }
             // A backlog that finds no room is given up then.
             Phase::Drain if self.config.rate.is_some() && !self.drained => {

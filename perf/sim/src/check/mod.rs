@@ -2,8 +2,10 @@
 //!
 //! The order that the shards say is taken at its word and replayed (`replay`), which checks every
 //! result and the final state. That shards agree, that transactions ran once, whole and if and only
-//! if they should, is checked from answers and marks (`ends`). Real time is checked on the graph of
-//! who met whom (`realtime`). Lists and sums are checked without any of these times (`lists`).
+//! if they should, is checked from answers and marks (`ends`), and that no shard had refused before
+//! its crash what another ran, by asking it afterwards (`inquest`). Real time is checked on the
+//! graph of who met whom (`realtime`). Lists and sums are checked without any of these times
+//! (`lists`).
 //!
 //! A transaction whose outcome is unknown may have run or not. Where it ran, the shard's answer is
 //! in the history, although it never arrived, and it is checked like any other. Only one that ran
@@ -12,6 +14,7 @@
 //! are left out of the replay on that shard. What is left is checked without loss.
 
 mod ends;
+mod inquest;
 mod lists;
 mod realtime;
 mod replay;
@@ -29,7 +32,7 @@ use survey::Survey;
 /// Checks everything.
 pub(crate) fn check(
     config: &SimConfig,
-    history: &History,
+    history: &mut History,
     findings: &mut Findings,
     counts: &mut SimCounts,
 ) {
@@ -45,6 +48,7 @@ pub(crate) fn check(
         *count += 1;
     }
     ends::check(history, &survey, findings);
+    inquest::check(history, &survey, findings);
     replay::check(history, &survey, findings);
     lists::check_lists(history, findings);
     if config.workload == Workload::Bank {

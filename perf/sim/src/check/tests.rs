@@ -1,15 +1,15 @@
 //! Histories made by hand, good ones and bad ones, for each check.
 
 use super::survey::Survey;
-use super::{ends, lists, realtime, replay};
+use super::{ends, inquest, lists, realtime, replay};
 use crate::env::only_frame;
-use crate::history::{Action, End, Ended, Form, History, Incarnation, Purpose, Run, Step, Txn};
+use crate::history::{Action, End, Ended, Form, History, Purpose, Run, Step, Txn};
 use crate::keys::{Holds, Keyspace, mark};
 use crate::violation::{Findings, ViolationKind};
 use punctual_core::{Nanos, Procedures, SessionId, Shard, ShardConfig, ShardId};
 use punctual_wire::{
-    BatchWriter, Key, Limits, Op, OpResult, Piece, RefusedReason, Reply, ReplyStatus, ResultStatus,
-    TxnId, TxnSequence,
+    BatchWriter, Key, Limits, Op, OpResult, PeerMessage, Piece, RefusedReason, Reply, ReplyStatus,
+    ResultStatus, TxnId, TxnSequence,
 };
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl Story {
         let holds = |at| if at < 2 { Holds::Number } else { Holds::List };
         let mut history = History::new(Keyspace::new(4, SHARDS, holds));
         for shard in 0..SHARDS {
-            history.incarnations.push(Incarnation { shard, died_at: None, remains: None });
+            history.born(shard, SessionId(0), 0);
         }
         Self { history, left: Vec::new(), marks: Vec::new() }
     }
@@ -91,15 +91,23 @@ impl Story {
     }
 
     /// Has a check look at it and says what kinds of violations it found.
-    fn judge(mut self, check: impl Fn(&History, &Survey, &mut Findings)) -> Vec<ViolationKind> {
+    fn judge(self, check: impl Fn(&History, &Survey, &mut Findings)) -> Vec<ViolationKind> {
+        self.judge_and_ask(|history, survey, findings| check(history, survey, findings))
+    }
+
+    /// As `judge`, for a check that asks the shards.
+    fn judge_and_ask(
+        mut self,
+        check: impl Fn(&mut History, &Survey, &mut Findings),
+    ) -> Vec<ViolationKind> {
         for life in 0..self.history.incarnations.len() {
             let shard = self.history.incarnations[life].shard;
             let remains = self.remains(shard);
-            self.history.incarnations[life].remains = Some(remains);
+            self.history.incarnations[life].remains.get_or_insert(remains);
         }
         let mut findings = Findings::default();
         let survey = Survey::new(&self.history, &mut findings);
-        check(&self.history, &survey, &mut findings);
+        check(&mut self.history, &survey, &mut findings);
         let told = findings.take(|txn| self.history.describe(txn));
         told.into_iter().map(|violation| violation.kind).collect()
     }
@@ -236,13 +244,57 @@ fn a_transaction_that_ran_on_some_of_its_shards_only_is_noticed_unless_the_other
         story.mark(at, &[1, 0]);
         if crashed_at.is_some() {
             story.history.incarnations[1].died_at = crashed_at;
-            story.history.born(1);
+            story.history.born(1, SessionId(0), 0);
         }
         story
     };
     assert_eq!(story(None).judge(ends::check), [ViolationKind::Partly]);
     assert_eq!(story(Some(5)).judge(ends::check), [ViolationKind::Partly], "long before");
     assert_eq!(story(Some(15)).judge(ends::check), []);
+}
+
+/// A shard that refuses a transaction, or one that has never heard of it.
+fn dead_shard(id: u16, refuses: Option<TxnId>) -> Shard {
+    let config = ShardConfig::new(ShardId(id), SHARDS);
+    let mut shard = Shard::new(config, Arc::new(Procedures::new()));
+    if let Some(txn) = refuses {
+        let peer = ShardId(1 - id);
+        shard.on_peer_up(Nanos(1), peer, SessionId(0));
+        let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
+        // Who is asked about what it does not know buries it.
+        PeerMessage::Lost { txn, shard: id, to: 0, dead: 0 }.write(&mut out);
+        out.seal();
+        let taken = shard.on_peer(Nanos(2), peer, &only_frame(out.sealed()));
+        taken.expect("a valid message");
+        // The answer is lost with the link.
+        shard.on_peer_down(peer);
+    }
+    shard
+}
+
+#[test]
+fn a_shard_that_refused_what_one_that_outlived_it_ran_is_found_out() {
+    let judge = |refuses: bool, died_at: i64, witness_died_at: Option<i64>| {
+        let (mut story, at) = on_both_shards();
+        story.txn(at).runs.truncate(1);
+        story.txn(at).end = None;
+        story.txn(at).runs[0].results = sums(&[5, 1]);
+        story.mark(at, &[1, 0]);
+        let id = story.txn(at).id;
+        let [witness, dead] = &mut story.history.incarnations[..] else {
+            unreachable!("there are two shards")
+        };
+        witness.died_at = witness_died_at;
+        dead.died_at = Some(died_at);
+        dead.remains = Some(dead_shard(1, refuses.then_some(id)));
+        story.judge_and_ask(inquest::check)
+    };
+    let found = [ViolationKind::RefusedButRan];
+    assert_eq!(judge(true, 50, None), found);
+    assert_eq!(judge(true, 50, Some(51)), found);
+    assert_eq!(judge(true, 50, Some(49)), [], "what the dead ran binds nobody");
+    assert_eq!(judge(true, 5, None), [], "it was dead before the transaction was submitted");
+    assert_eq!(judge(false, 50, None), [], "it may have been about to run it");
 }
 
 #[test]

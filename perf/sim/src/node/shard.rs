@@ -3,11 +3,12 @@
 use crate::config::SimConfig;
 use crate::env::{Env, Kind, Turn, only_frame};
 use crate::network::Content;
+use crate::report::SimCounts;
 use crate::violation::ViolationKind;
 use punctual_core::{
     Nanos, Procedures, SessionId, SessionIndex, Shard, ShardConfig, ShardId, answer_probes,
 };
-use punctual_wire::{BatchWriter, FrameKind, Limits};
+use punctual_wire::{BatchWriter, Frame, FrameKind, Limits, PeerMessage, PeerReader};
 use std::sync::Arc;
 
 /// Replies kept for a coordinator without a link. Those beyond are lost, as in any crash.
@@ -45,6 +46,8 @@ pub(crate) struct ShardNode {
     pub(crate) session: SessionId,
     pub(crate) incarnation: u32,
     pub(crate) shard: Shard,
+    /// What it was told, and by whom again.
+    pub(crate) counts: SimCounts,
     visitors: Vec<Visitor>,
     peers: Vec<End>,
     probers: Vec<End>,
@@ -53,6 +56,7 @@ pub(crate) struct ShardNode {
 
 impl ShardNode {
     pub(crate) fn new(
+        now: i64,
         id: u16,
         session: SessionId,
         config: &SimConfig,
@@ -64,12 +68,14 @@ impl ShardNode {
         let settings = ShardConfig {
             session,
             slots_max: u32::from(tuning.clients),
+            session_retention: tuning.session_retention,
             epsilon: config.epsilon.since(Nanos::ZERO),
             max_hold: tuning.max_hold,
             dispatch_timeout: tuning.dispatch_timeout,
             ask_after: tuning.ask_after,
             pending_per_peer_max: tuning.pending_max,
             blocked_max: tuning.pending_max,
+            held_bytes_max: tuning.held_bytes_max,
             mutation: config.mutation,
             seed: config.seed,
             ..ShardConfig::new(ShardId(id), layout.shards)
@@ -80,8 +86,9 @@ impl ShardNode {
             node: layout.node(Kind::Shard(id)),
             id: ShardId(id),
             session,
-            incarnation: env.history.born(id),
+            incarnation: env.history.born(id, session, now),
             shard: Shard::new(settings, Arc::clone(procedures)),
+            counts: SimCounts::default(),
             visitors: Vec::new(),
             peers: ends(layout.shards),
             probers: ends(if layout.has_probers { layout.coordinators } else { 0 }),
@@ -164,7 +171,12 @@ impl ShardNode {
         };
         let epoch = self.shard.session_epoch(index);
         self.welcome(env, at, conn, epoch);
+        // Where another session was, that one is forgotten.
+        let before = self.visitors.len();
+        self.visitors.retain(|visitor| visitor.index != index || visitor.session == session);
+        self.counts.sessions_evicted += (before - self.visitors.len()) as u64;
         let known = self.visitors.iter().position(|visitor| visitor.session == session);
+        self.counts.sessions_resumed += u64::from(known.is_some());
         let known = known.unwrap_or_else(|| {
             let out = BatchWriter::new(Limits::DEFAULT, self.batch_max, false);
             self.visitors.push(Visitor { session, index, conn: None, out, parked: Vec::new() });
@@ -203,8 +215,9 @@ impl ShardNode {
                 if frame.kind != FrameKind::Peer {
                     return env.malformed(self.node, &format!("a frame of kind {:?}", frame.kind));
                 }
-                if let Err(error) = self.shard.on_peer(now, ShardId(peer), &frame) {
-                    env.malformed(self.node, &error);
+                match self.shard.on_peer(now, ShardId(peer), &frame) {
+                    Ok(()) => self.count_messages(&frame),
+                    Err(error) => env.malformed(self.node, &error),
                 }
             }
             Content::Closed => {
@@ -215,6 +228,27 @@ impl ShardNode {
                 env.lost(at, self.node, conn);
             }
             Content::Frame(_) | Content::Welcome { .. } => {}
+        }
+    }
+
+    /// Counts what a peer said about transactions that are not simply agreed on.
+    fn count_messages(&mut self, frame: &Frame<'_>) {
+        let mut messages = PeerReader::new(frame);
+        while let Ok(Some(message)) = messages.next_message() {
+            let counts = &mut self.counts;
+            match message {
+                PeerMessage::Lost { dead, .. } => {
+                    counts.losses += 1;
+                    counts.losses_of_several += u64::from(dead.count_ones() > 1);
+                }
+                PeerMessage::Relay { .. } => counts.relays += 1,
+                PeerMessage::Gone { .. } => counts.gone += 1,
+                PeerMessage::Settle { .. } => counts.questions += 1,
+                PeerMessage::Decided { .. } => counts.decisions += 1,
+                PeerMessage::Propose { .. }
+                | PeerMessage::Refuse { .. }
+                | PeerMessage::Watermark { .. } => {}
+            }
         }
     }
 

@@ -73,6 +73,22 @@ fn running_a_retry_again_is_caught() {
     mutation_caught_within(100, Mutation::RunRetryAgain, "loss");
 }
 
+/// Four shards that often die two at a time, on links that lose much.
+fn dying(seed: u64) -> SimConfig {
+    SimConfig {
+        shards: 4,
+        coordinators: 2,
+        duration: Nanos(250_000_000),
+        deaths: true,
+        ..crowded(seed, "loss,crash-shard")
+    }
+}
+
+#[test]
+fn counting_a_promise_that_leaves_out_some_of_the_dead_is_caught() {
+    caught_within(1_000, dying, |config| config.mutation = Mutation::CountAnyVote);
+}
+
 #[test]
 fn a_bound_of_the_clocks_that_is_too_small_breaks_real_time_and_nothing_else() {
     let apart = |seed| SimConfig {

@@ -25,6 +25,10 @@ fn the_default_runs_of_many_seeds_break_no_promise_though_everything_goes_wrong(
         ("asked", counts.asked),
         ("refused by timeout", counts.refused_by_timeout),
         ("peer lost", counts.peer_lost),
+        ("losses", counts.losses),
+        ("questions", counts.questions),
+        ("decisions", counts.decisions),
+        ("sessions resumed", counts.sessions_resumed),
         ("shard crashes", counts.shard_crashes),
         ("coordinator crashes", counts.coordinator_crashes),
         ("frames harmed", counts.frames_harmed),
@@ -32,9 +36,48 @@ fn the_default_runs_of_many_seeds_break_no_promise_though_everything_goes_wrong(
     for (what, times) in happened {
         assert!(times >= SEEDS / 10, "{what} hardly ever happened: {counts:?}");
     }
+    let [one, two, four] = counts.busy_at_quota;
+    let happened_rarely = [
+        ("losses that name several dead", counts.losses_of_several),
+        ("relays", counts.relays),
+        ("sessions evicted", counts.sessions_evicted),
+        ("busy at a quota of one", one),
+        ("busy at a quota of two", two),
+        ("busy at a quota of four", four),
+    ];
+    for (what, times) in happened_rarely {
+        assert!(times > 0, "{what} never happened: {counts:?}");
+    }
     assert!(counts.committed > SEEDS * 100, "too little happened: {counts:?}");
     assert!(counts.committed > counts.unknown * 3, "hardly anything commits: {counts:?}");
     assert!(counts.unplaced < counts.committed / 100, "too much is not checked: {counts:?}");
+}
+
+#[test]
+fn shards_that_die_two_at_a_time_are_settled_among_those_that_are_left() {
+    const SEEDS: u64 = 30;
+    let mut counts = SimCounts::default();
+    for seed in 0..SEEDS {
+        let config = SimConfig {
+            shards: 4 + (seed % 2) as u16,
+            coordinators: 2,
+            faults: Faults { loss: true, crashes_shard: true, ..Faults::none() },
+            deaths: true,
+            ..SimConfig::from_seed(seed)
+        };
+        counts += &run_clean(&config).counts;
+    }
+    let happened = [
+        ("peer lost", counts.peer_lost),
+        ("losses", counts.losses),
+        ("losses that name several dead", counts.losses_of_several),
+        ("relays", counts.relays),
+        ("gone", counts.gone),
+    ];
+    for (what, times) in happened {
+        assert!(times >= SEEDS / 3, "{what} hardly ever happened: {counts:?}");
+    }
+    assert!(counts.shard_crashes >= SEEDS * 10, "{counts:?}");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(crate) struct MicroArgs {
     backend: Option<Backend>,
 
     /// Cores of the shards, such as 0 or 0,1
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "config")]
     shard_cores: Option<Vec<usize>>,
 
     /// Cores of the coordinator workers

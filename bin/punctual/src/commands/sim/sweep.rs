@@ -1,8 +1,9 @@
 //! Many simulated runs on several threads.
 
 use super::Totals;
+use crate::eprintln_line;
 use flume::RecvTimeoutError;
-use punctual_sim::{SimConfig, SimReport};
+use punctual_sim::{SimConfig, SimReport, replay_command};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -32,6 +33,21 @@ pub(super) struct Sweep {
     pub(super) was_interrupted: bool,
 }
 
+/// Ends the sweep with a run that panics, and says how to repeat it: the panic does not.
+struct Witness<'a> {
+    config: &'a SimConfig,
+    stop: &'a AtomicBool,
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.stop.store(true, Ordering::Relaxed);
+            eprintln_line(&replay_command(self.config));
+        }
+    }
+}
+
 /// Runs all seeds, or those before an interruption or up to the first failure.
 ///
 /// Which failure is found does not depend on the threads: seeds are handed out in order, and what
@@ -53,7 +69,10 @@ pub(super) fn sweep(
                 break;
             }
             let config = configure(first + at);
-            let report = punctual_sim::run(&config);
+            let report = {
+                let _witness = Witness { config: &config, stop: &stop };
+                punctual_sim::run(&config)
+            };
             if !report.is_clean() {
                 stop.store(true, Ordering::Relaxed);
             }

@@ -67,6 +67,16 @@ fn an_open_loop_sends_after_its_end_what_was_meant_to_start_before() {
 }
 
 #[test]
+fn one_that_found_no_room_waits_for_an_arrival_and_keeps_no_core_awake() {
+    let (mut driver, _events) = driver(Some(1_000.0));
+    driver.enter(Nanos(0), Phase::WarmUp);
+    driver.next_intended = Some(Nanos(5));
+    assert_eq!(driver.next_deadline(), Some(Nanos(5)));
+    driver.ready = Some(Flight::default());
+    assert_eq!(driver.next_deadline(), Some(INTERVAL));
+}
+
+#[test]
 fn a_closed_loop_sends_nothing_after_its_end() {
     let (mut driver, _events) = driver(None);
     driver.enter(Nanos(0), Phase::Measure);
