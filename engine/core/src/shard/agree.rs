@@ -65,7 +65,7 @@ impl Shard {
         if let Some(reason) = self.stamp_refusal(now, &stamp).or(refusal) {
             self.stats.refused += 1;
             if let Some(heard) = heard {
-                self.refuse_heard(now, heard, reason);
+                self.refuse_heard(heard, reason);
             }
             if let Some(outcome) = self.sessions.outcome_mut(session, sequence) {
                 outcome.begin(sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
@@ -335,19 +335,17 @@ impl Shard {
         self.pending.remove(at);
     }
 
-    /// Refuses a transaction that was only heard of (R9), unless there is no room to remember that.
-    pub(super) fn refuse_heard(&mut self, now: Nanos, at: u32, reason: RefusedReason) -> bool {
+    /// Refuses a transaction that was only heard of (R9).
+    pub(super) fn refuse_heard(&mut self, at: u32, reason: RefusedReason) {
         let txn = self.pending.get(at).order.txn;
-        let forget = self.config.mutation.is(Mutation::ForgetTombstone);
-        if !forget && !self.sessions.entomb(now, txn, reason) {
-            return false;
+        if !self.config.mutation.is(Mutation::ForgetTombstone) {
+            self.sessions.entomb(txn, reason);
         }
         self.count_entry(at, false);
         for party in std::mem::take(&mut self.pending.get_mut(at).parties) {
             self.send(party.shard, PeerMessage::Refuse { txn, reason });
         }
         self.pending.remove(at);
-        true
     }
 
     /// Counts an entry for each peer that it involves, or takes it off their counts.

@@ -73,7 +73,8 @@ pub struct ShardConfig {
     /// A proposal that is missing for so long is asked for again; the pause doubles each time.
     pub ask_after: Duration,
     /// Transactions shared with any one peer that are pending or kept for it. Beyond that the
-    /// answer is busy, so that a peer that hangs does not take the room of the others.
+    /// answer is busy, so that a peer that hangs takes no more room than that. Those on three
+    /// shards count for both peers.
     pub pending_per_peer_max: u32,
     /// Transactions on this shard alone that wait for others.
     pub blocked_max: u32,

@@ -152,9 +152,9 @@ impl Shard {
             PeerMessage::Propose { txn, local, answer, .. } => {
                 self.take_proposal(now, from, txn, Nanos(local), answer);
             }
-            PeerMessage::Refuse { txn, reason } => self.take_refusal(now, from, txn, reason),
+            PeerMessage::Refuse { txn, reason } => self.take_refusal(from, txn, reason),
             PeerMessage::Lost { txn, shard, dead, .. } => {
-                self.take_loss(now, from, txn, shard, dead);
+                self.take_loss(from, txn, shard, dead);
             }
             PeerMessage::Relay { txn, shard, local } => {
                 self.take_relay(now, from, txn, shard, Nanos(local));
@@ -247,13 +247,11 @@ impl Shard {
     }
 
     /// A shard involved will never run it.
-    fn take_refusal(&mut self, now: Nanos, from: ShardId, txn: TxnId, reason: RefusedReason) {
+    fn take_refusal(&mut self, from: ShardId, txn: TxnId, reason: RefusedReason) {
         let Some(at) = self.pending.find(txn) else { return };
         let entry = self.pending.get(at);
         match entry.stage {
-            Stage::Heard => {
-                self.refuse_heard(now, at, reason);
-            }
+            Stage::Heard => self.refuse_heard(at, reason),
             Stage::Proposed if entry.party(from.0).is_some() => self.refuse(at, reason),
             Stage::Proposed => self.stats.foreign += 1,
             // A late copy: it was agreed on, so nobody has refused it.
@@ -329,23 +327,24 @@ impl Shard {
     }
 
     /// A peer lacks the proposal of a shard whose memory is gone.
-    fn take_loss(&mut self, now: Nanos, from: ShardId, txn: TxnId, shard: u16, dead: u64) {
+    fn take_loss(&mut self, from: ShardId, txn: TxnId, shard: u16, dead: u64) {
         let reason = RefusedReason::PeerLost;
         let Some(at) = self.pending.find(txn) else {
             let reason = match self.verdict(txn) {
                 Some(Some(reason)) => reason,
+                Some(None) => return,
                 // Never admitted here, and now it never will be.
-                None if self.sessions.entomb(now, txn, reason) => reason,
-                Some(None) | None => return,
+                None => {
+                    self.sessions.entomb(txn, reason);
+                    reason
+                }
             };
             return self.send(from.0, PeerMessage::Refuse { txn, reason });
         };
         let entry = self.pending.get_mut(at);
         if entry.stage == Stage::Heard {
-            if self.refuse_heard(now, at, reason) {
-                self.send(from.0, PeerMessage::Refuse { txn, reason });
-            }
-            return;
+            self.refuse_heard(at, reason);
+            return self.send(from.0, PeerMessage::Refuse { txn, reason });
         }
         let (Some(lost), Some(witness)) = (entry.party(shard), entry.party(from.0)) else {
             self.stats.foreign += 1;
@@ -495,8 +494,8 @@ impl Shard {
 
     fn refuse_if_overdue(&mut self, now: Nanos, at: u32) {
         if now.since(self.pending.get(at).received_at) >= self.config.dispatch_timeout {
-            let refused = self.refuse_heard(now, at, RefusedReason::DispatchTimeout);
-            self.stats.refused_by_timeout += u64::from(refused);
+            self.refuse_heard(at, RefusedReason::DispatchTimeout);
+            self.stats.refused_by_timeout += 1;
         }
     }
 

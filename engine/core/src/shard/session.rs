@@ -185,25 +185,15 @@ impl Sessions {
         self.outcome_mut(index, txn.sequence)
     }
 
-    /// Refuses a transaction for ever, also if its coordinator has never been here (R9). False if
-    /// there is no room to remember it.
-    pub(super) fn entomb(&mut self, now: Nanos, txn: TxnId, reason: RefusedReason) -> bool {
-        let id = SessionId(txn.session);
-        let slots = u32::from(txn.sequence.slot()) + 1;
-        let index = match self.find(id) {
-            Some(index) => index,
-            None => match self.open(now, id, slots) {
-                Ok(index) => {
-                    self.close(now, index);
-                    index
-                }
-                Err(_) => return false,
-            },
-        };
-        let session = self.sessions[index.0].as_mut().expect("it was just found or made");
-        session.grow((slots as usize).min(self.slots_max as usize));
+    /// Refuses a transaction for ever (R9). Where its session is not kept there is nothing to be
+    /// remembered: its coordinator had one when it learned of this run of the shard, to which it
+    /// has bound the transaction; a later one has another epoch, and the coordinator will not send
+    /// there what it had sent before.
+    pub(super) fn entomb(&mut self, txn: TxnId, reason: RefusedReason) {
+        let Some(index) = self.find(SessionId(txn.session)) else { return };
+        let session = self.sessions[index.0].as_mut().expect("it was just found");
         let at = usize::from(txn.sequence.slot());
-        let Some(outcome) = session.outcomes.get_mut(at) else { return false };
+        let Some(outcome) = session.outcomes.get_mut(at) else { return };
         // A newer use of the slot says as well that the older transaction will not be admitted.
         if outcome.sequence < txn.sequence {
             outcome.begin(txn.sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
@@ -211,7 +201,6 @@ impl Sessions {
                 session.ready.push(txn.sequence);
             }
         }
-        true
     }
 
     /// Notes that the outcome of a held transaction can be sent.

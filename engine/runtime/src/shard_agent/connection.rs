@@ -1,6 +1,6 @@
 //! One connection of a shard: what it is used for, and how it ends.
 
-use punctual_core::{Nanos, SessionError, SessionIndex, ShardId};
+use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId};
 use punctual_link::{HandshakeError, Link, LinkError};
 use punctual_wire::{CloseReason, Frame, FrameKind, FrameReader, Handshake, Limits, WireError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub(super) enum Use {
     Shaking { since: Nanos },
     /// A coordinator worker.
     Session { index: SessionIndex },
+    /// Another shard, with a lower id, that has not answered our welcome yet.
+    Visitor { shard: ShardId, session: SessionId },
     /// Another shard, with a lower id.
     Peer { shard: ShardId },
     /// A prober.
@@ -68,7 +70,7 @@ impl Connection {
         }
         match self.used_for {
             Use::Session { .. } | Use::Echo | Use::Nothing => Group::Working,
-            Use::Peer { .. } => Group::Peers,
+            Use::Visitor { .. } | Use::Peer { .. } => Group::Peers,
             Use::Probe => Group::Probers,
             Use::Shaking { .. } if self.link.is_local() => Group::Working,
             Use::Shaking { .. } => Group::Strangers,

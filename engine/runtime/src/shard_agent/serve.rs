@@ -6,7 +6,9 @@ use crate::driver::LinkEvent;
 use crate::links::{Lost, Room, exchange, shard_id};
 use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId, answer_probes};
 use punctual_link::{OUTGOING_BYTES_MAX, ServerHandshake, Visitor};
-use punctual_wire::{BatchWriter, CloseReason, Features, Frame, FrameKind, Role, WireError};
+use punctual_wire::{
+    BatchWriter, CloseReason, Features, Frame, FrameKind, FrameReader, Role, WireError,
+};
 use std::ops::Range;
 
 /// As many frames as there are, while answers have room.
@@ -25,6 +27,7 @@ impl ShardAgent {
         }
         match connection.used_for {
             Use::Session { index } => self.serve_session(at, index),
+            Use::Visitor { shard, session } => self.serve_visitor(now, at, shard, session),
             Use::Peer { shard } => self.serve_peer(at, shard),
             Use::Probe => self.serve_probe(at),
             Use::Echo => self.serve_echo(at),
@@ -56,6 +59,35 @@ impl ShardAgent {
         // Two peers that both waited for room before they read would wait for ever; what a shard
         // keeps for its peers has bounds of its own.
         exchange(link.as_mut(), *limits, *checksum, counts, Room::UNLIMITED, answer)
+    }
+
+    /// Takes a visitor for the peer that it says it is once it has answered our welcome. A hello may
+    /// have been under way since before the death of who sent it, and must not take the place of a
+    /// run of the shard that came after it.
+    fn serve_visitor(
+        &mut self,
+        now: Nanos,
+        at: usize,
+        peer: ShardId,
+        session: SessionId,
+    ) -> Result<usize, End> {
+        let connection = &mut self.connections[at];
+        let polled = connection.link.poll();
+        let (bytes, _) = connection.link.parts();
+        let first = FrameReader::new(bytes, self.limits, connection.checksum).next_frame()?;
+        match first.map(|frame| frame.kind) {
+            None => return Ok(polled.map(|bytes| usize::from(bytes > 0))?),
+            Some(FrameKind::Peer) => {}
+            // Whatever else it is, a goodbye above all, is judged there.
+            Some(_) => return self.serve_peer(at, peer),
+        }
+        let is_same = |used_for: &Use| matches!(used_for, Use::Peer { shard } if *shard == peer);
+        if self.replace_older(now, at, is_same) {
+            self.shard.on_peer_down(peer);
+        }
+        self.shard.on_peer_up(now, peer, session);
+        self.connections[at].used_for = Use::Peer { shard: peer };
+        self.serve_peer(at, peer)
     }
 
     fn serve_probe(&mut self, at: usize) -> Result<usize, End> {
@@ -183,17 +215,8 @@ impl ShardAgent {
             }
             // The one with the lower id connects, so that two shards have one link.
             Role::Peer if visitor.from < self.shard.id().0 => {
-                let peer = ShardId(visitor.from);
-                let replaced = self.replace_older(
-                    now,
-                    at,
-                    |used_for| matches!(used_for, Use::Peer { shard } if *shard == peer),
-                );
-                if replaced {
-                    self.shard.on_peer_down(peer);
-                }
-                self.shard.on_peer_up(now, peer, SessionId(visitor.session));
-                Ok(Use::Peer { shard: peer })
+                let (shard, session) = (ShardId(visitor.from), SessionId(visitor.session));
+                Ok(Use::Visitor { shard, session })
             }
             Role::Peer => Err(self.reject(at, CloseReason::WrongShard)),
         }

@@ -259,6 +259,8 @@ fn dead_shard(id: u16, refuses: Option<TxnId>) -> Shard {
     let mut shard = Shard::new(config, Arc::new(Procedures::new()));
     if let Some(txn) = refuses {
         let peer = ShardId(1 - id);
+        let slots = u32::from(txn.sequence.slot()) + 1;
+        shard.open_session(Nanos(1), SessionId(txn.session), slots).expect("there is room");
         shard.on_peer_up(Nanos(1), peer, SessionId(0));
         let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
         // Who is asked about what it does not know buries it.

@@ -111,7 +111,8 @@ fn a_bound_of_the_clocks_that_is_too_small_breaks_real_time_and_nothing_else() {
 fn every_mutation_of_the_core_has_a_test_here() {
     let source = include_str!("mutations.rs");
     for mutation in Mutation::ALL {
-        let name = format!("Mutation::{mutation:?},");
-        assert!(source.contains(&name), "{name} is not tried");
+        let name = format!("Mutation::{mutation:?}");
+        let is_used = |end: &str| source.contains(&format!("{name}{end}"));
+        assert!(is_used(",") || is_used(")"), "{name} is not tried");
     }
 }
