@@ -357,9 +357,9 @@ impl Room {
     pub(crate) const UNLIMITED: Self = Self { frames_max: usize::MAX, out_bytes_max: usize::MAX };
 }
 
-/// Takes in what has arrived on a link and hands whole frames to `answer`, as many as there is room
-/// for: whoever does not take its replies gets no more work done (R10). Flushes nothing. Returns how
-/// much was done.
+/// Takes in what has arrived on a link and hands whole frames to `answer`, as many as there is
+/// room for: whoever does not take its replies gets no more work done (R10). Flushes nothing.
+/// Returns how much was done.
 #[inline]
 pub(crate) fn exchange<E: From<LinkError> + From<WireError>>(
     link: &mut dyn Link,

@@ -63,7 +63,7 @@ impl Default for ProcessConfig {
             request_timeout: Duration::from_millis(200),
             deadline: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(5),
-            headroom: Duration::from_micros(10),
+            headroom: Duration::from_micros(2),
             estimator: Estimator::default(),
             default_owd: Duration::from_micros(500),
             prober: ProberSettings::default(),

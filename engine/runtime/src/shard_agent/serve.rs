@@ -13,8 +13,9 @@ use std::ops::Range;
 
 /// As many frames as there are, while answers have room.
 const ANY_FRAMES: Room = Room { frames_max: usize::MAX, out_bytes_max: OUTGOING_BYTES_MAX };
-/// Of a coordinator's frames while transactions wait for other shards: what is admitted occupies the caches until it is agreed on, so the rest of a backlog is better left where it is
-/// until the peers have been heard.
+/// Of a coordinator's frames while transactions wait for other shards: what is admitted occupies
+/// the caches until it is agreed on, so the rest of a backlog is better left where it is until the
+/// peers have been heard.
 const FEW_FRAMES: Room = Room { frames_max: 4, ..ANY_FRAMES };
 
 impl ShardAgent {
@@ -61,9 +62,9 @@ impl ShardAgent {
         exchange(link.as_mut(), *limits, *checksum, counts, Room::UNLIMITED, answer)
     }
 
-    /// Takes a visitor for the peer that it says it is once it has answered our welcome. A hello may
-    /// have been under way since before the death of who sent it, and must not take the place of a
-    /// run of the shard that came after it.
+    /// Takes a visitor for the peer that it says it is once it has answered our welcome. A hello
+    /// may have been under way since before the death of who sent it, and must not take the place
+    /// of a run of the shard that came after it.
     fn serve_visitor(
         &mut self,
         now: Nanos,
