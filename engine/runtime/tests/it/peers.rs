@@ -127,7 +127,8 @@ fn a_proposal_that_comes_before_its_dispatch_is_kept() {
     let early = Clock::new(ClockSource::Monotonic).now().0 + 1_000_000;
     let proposal = stage.propose(txn(1), early);
     stage.peers[1].tell(proposal);
-    support::until("it has arrived", || stage.counter(Counter::FramesReceived) == 1);
+    // Each of the two peers has said that it is there.
+    support::until("it has arrived", || stage.counter(Counter::FramesReceived) == 3);
     stage.dispatch(txn(1));
     let local = stage.proposal(txn(1));
     let answer = stage.coordinator.answer();
@@ -209,6 +210,22 @@ fn a_peer_that_connects_twice_keeps_the_newer_link() {
     newer.tell(PeerMessage::Propose { txn: txn(1), local: 1, to: !0, answer: false });
     assert_eq!(newer.told(), PeerMessage::Gone { txn: txn(1) });
     drop(newer);
+    served.stop().expect("the shard stops");
+}
+
+#[test]
+fn a_hello_that_nobody_stands_behind_does_not_displace_a_peer() {
+    let config = support::config(SHARDS);
+    let (served, config, endpoint) = served(&config, SERVED);
+    let hello = |session| raw::peer_hello(SERVED, 1, session, config.cluster.hash());
+    let mut peer = Peer::welcomed(&endpoint, &hello(session_of(1)));
+    let question = PeerMessage::Propose { txn: txn(1), local: 1, to: !0, answer: false };
+    peer.tell(question);
+    assert_eq!(peer.told(), PeerMessage::Gone { txn: txn(1) });
+    let late = Peer::silent(&endpoint, &hello(session_of(1) - 1));
+    peer.tell(question);
+    assert_eq!(peer.told(), PeerMessage::Gone { txn: txn(1) }, "it is the peer still");
+    drop((peer, late));
     served.stop().expect("the shard stops");
 }
 

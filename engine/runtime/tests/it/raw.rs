@@ -89,8 +89,17 @@ impl Peer {
         Self::new(TcpStream::connect(address).expect("somebody listens"))
     }
 
-    /// Connects and is welcomed.
+    /// Connects, is welcomed, and, as a shard, shows that it is there.
     pub(crate) fn welcomed(endpoint: &Endpoint, hello: &Hello) -> Self {
+        let mut peer = Self::silent(endpoint, hello);
+        if hello.role == Role::Peer as u8 {
+            peer.tell(PeerMessage::Watermark { at: i64::MIN });
+        }
+        peer
+    }
+
+    /// Connects, is welcomed, and says no more.
+    pub(crate) fn silent(endpoint: &Endpoint, hello: &Hello) -> Self {
         let mut peer = Self::connect(endpoint);
         peer.say_hello(hello);
         let welcome = peer.next_frame(Handshake::read_welcome);
