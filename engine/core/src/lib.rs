@@ -10,6 +10,7 @@
 
 mod coordinator;
 mod ids;
+pub mod journal;
 mod owd;
 mod prober;
 mod procedure;
@@ -25,6 +26,8 @@ pub use ids::{SessionId, ShardId};
 pub use owd::{EstimatorKind, OwdConfig, OwdEstimator, OwdSample};
 pub use prober::{ProbeRow, ProbeSample, Prober, ProberConfig, answer_probes};
 pub use procedure::{Procedure, ProcedureContext, Procedures, ProceduresError, Verdict};
-pub use shard::{Mutation, SessionError, SessionIndex, Shard, ShardConfig, ShardStats};
+pub use shard::{
+    Mutation, Replay, ReplayError, SessionError, SessionIndex, Shard, ShardConfig, ShardStats,
+};
 pub use store::{MemoryHooks, Store, Value};
 pub use time::Nanos;

@@ -54,17 +54,20 @@ pub enum RefusedReason {
     DispatchTimeout = 5,
     /// It is bound to a run of a shard that is over.
     PeerLost = 6,
+    /// The journal has no room for the transaction.
+    JournalFull = 7,
 }
 
 impl RefusedReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::StoreFull,
         Self::WrongShard,
         Self::UnknownProcedure,
         Self::StampTooFar,
         Self::DispatchTimeout,
         Self::PeerLost,
+        Self::JournalFull,
     ];
 
     /// The reason with this code.
@@ -108,6 +111,20 @@ impl ReplyStatus {
             (3, reason) => RefusedReason::from_code(reason).map(Self::Refused),
             _ => None,
         }
+    }
+
+    /// Status and reason in one number: the status in the low byte.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        let (status, reason) = self.codes();
+        u16::from_le_bytes([status, reason])
+    }
+
+    /// The status with this code.
+    #[must_use]
+    pub fn from_code(code: u16) -> Option<Self> {
+        let [status, reason] = code.to_le_bytes();
+        Self::from_codes(status, reason)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::holds::Order;
 use super::pending::{Party, Stage, bind};
-use super::release::{Release, keys};
+use super::release::{Release, keys, writes};
 use super::session::{Outcome, SessionIndex};
 use super::{Mutation, Shard};
 use crate::Nanos;
+use crate::journal::{Lsn, Record};
 use punctual_wire::{
     BatchWriter, Key, OpReader, PeerMessage, Piece, PieceBody, RefusedReason, Reply, ReplyStatus,
-    ReplyTiming, Stamp,
+    ReplyTiming, Stamp, TxnId,
 };
 
 /// Transactions whose keys are fetched before the first of them runs.
@@ -27,8 +28,10 @@ impl Shard {
     }
 
     /// As [`see`](Self::see), where nothing is admitted.
+    #[inline]
     pub(super) fn advance(&mut self, now: Nanos) -> Nanos {
         self.clock = self.clock.max(now);
+        self.log_clock();
         self.clock
     }
 
@@ -51,7 +54,7 @@ impl Shard {
         if sequence == outcome.sequence {
             self.stats.repeated += 1;
             if !outcome.is_pending {
-                outcome.write_reply(out);
+                self.answer(session, sequence, out);
             }
             return;
         }
@@ -69,7 +72,8 @@ impl Shard {
             }
             if let Some(outcome) = self.sessions.outcome_mut(session, sequence) {
                 outcome.begin(sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
-                outcome.write_reply(out);
+                self.log(&Record::Refused { txn, reason });
+                self.answer(session, sequence, out);
             }
             return;
         }
@@ -87,6 +91,7 @@ impl Shard {
         let at = self.enter(order, &stamp);
         self.keep_piece(at, now, session, piece);
         self.pending.place(at, keys(&piece.body));
+        self.log_admitted(at, &piece.body);
         self.propose(at);
         self.agree_if_complete(now, at);
     }
@@ -286,20 +291,11 @@ impl Shard {
             released_after: short(now - entry.received_at),
         });
         self.last_released = self.last_released.max(commit);
-        let Self { config, procedures, store, undo, sessions, .. } = self;
-        let is_kept = sessions.id(session).is_some_and(|id| id.0 == txn.session);
-        let slot = if is_kept { sessions.outcome_mut(session, txn.sequence) } else { None };
-        let wanted = slot.filter(|outcome| outcome.sequence == txn.sequence);
-        let mut nowhere = Outcome::empty();
-        let is_wanted = wanted.is_some();
-        let outcome = wanted.unwrap_or(&mut nowhere);
-        outcome.begin(txn.sequence, ReplyStatus::Committed, commit);
-        outcome.timing = timing;
-        let mut release = Release { limits: &config.limits, procedures, store, undo };
-        release.run(&body, outcome);
-        let aborted = outcome.status == ReplyStatus::Aborted;
+        let Ran { is_wanted, aborted, changed } =
+            self.run_held(txn, session, commit, &body, timing);
+        let gate = self.log_release(txn, commit, &body, timing.is_none(), changed);
         if is_wanted {
-            sessions.push_ready(session, txn.sequence);
+            self.sessions.push_ready(session, txn.sequence, gate);
         }
         self.count_run(aborted, &body);
         self.pending.displace(at);
@@ -316,19 +312,73 @@ impl Shard {
         }
     }
 
+    /// Runs a held transaction into its slot, if somebody still waits for that.
+    pub(super) fn run_held(
+        &mut self,
+        txn: TxnId,
+        session: SessionIndex,
+        commit: Nanos,
+        body: &PieceBody<'_>,
+        timing: Option<ReplyTiming>,
+    ) -> Ran {
+        let Self { config, procedures, store, undo, sessions, .. } = self;
+        let is_kept = sessions.id(session).is_some_and(|id| id.0 == txn.session);
+        let slot = if is_kept { sessions.outcome_mut(session, txn.sequence) } else { None };
+        let wanted = slot.filter(|outcome| outcome.sequence == txn.sequence);
+        let mut nowhere = Outcome::empty();
+        let is_wanted = wanted.is_some();
+        let outcome = wanted.unwrap_or(&mut nowhere);
+        outcome.begin(txn.sequence, ReplyStatus::Committed, commit);
+        outcome.timing = timing;
+        let mut release = Release { limits: &config.limits, procedures, store, undo };
+        let changed = release.run(body, outcome);
+        Ran { is_wanted, aborted: outcome.status == ReplyStatus::Aborted, changed }
+    }
+
+    /// Writes down that a held transaction ran. Returns how far the log has to be durable before
+    /// the answer leaves.
+    ///
+    /// Of a transaction on several shards that is everything *before* this record. All that its
+    /// run depends on is there: should the record itself be lost, it is undecided after the crash,
+    /// finds the same proposals, and runs again at the same time. What conflicts with it and came
+    /// after it was lost with the record, or waits for it.
+    fn log_release(
+        &mut self,
+        txn: TxnId,
+        commit: Nanos,
+        body: &PieceBody<'_>,
+        is_alone: bool,
+        changed: bool,
+    ) -> Lsn {
+        if !is_alone {
+            let gate = self.log.tail();
+            self.log(&Record::Released { txn });
+            return gate;
+        }
+        let writes = match *body {
+            PieceBody::Ops { count, bytes } => writes(count, bytes),
+            PieceBody::Call { .. } => changed,
+        };
+        if self.log.is_on() && writes {
+            self.log_single(txn, commit, body);
+        }
+        self.log.tail()
+    }
+
     /// Ends an admitted transaction that can run nowhere.
     pub(super) fn refuse(&mut self, at: u32, reason: RefusedReason) {
         self.pending.displace(at);
         let entry = self.pending.get(at);
         let (txn, session) = (entry.order.txn, entry.session);
         self.stats.refused += 1;
-        let status = ReplyStatus::Refused(reason);
+        self.log(&Record::Refused { txn, reason });
+        let (status, gate) = (ReplyStatus::Refused(reason), self.log.tail());
         if self.sessions.id(session).is_some_and(|id| id.0 == txn.session)
             && let Some(outcome) = self.sessions.outcome_mut(session, txn.sequence)
             && outcome.sequence == txn.sequence
         {
             outcome.begin(txn.sequence, status, Nanos::ZERO);
-            self.sessions.push_ready(session, txn.sequence);
+            self.sessions.push_ready(session, txn.sequence, gate);
         }
         self.held_bytes -= self.pending.drop_body(at);
         self.count_entry(at, false);
@@ -339,7 +389,7 @@ impl Shard {
     pub(super) fn refuse_heard(&mut self, at: u32, reason: RefusedReason) {
         let txn = self.pending.get(at).order.txn;
         if !self.config.mutation.is(Mutation::ForgetTombstone) {
-            self.sessions.entomb(txn, reason);
+            self.entomb(txn, reason);
         }
         self.count_entry(at, false);
         for party in std::mem::take(&mut self.pending.get_mut(at).parties) {
@@ -361,6 +411,15 @@ impl Shard {
             *count = if enters { *count + 1 } else { *count - 1 };
         }
     }
+}
+
+/// What came of a held transaction.
+pub(super) struct Ran {
+    /// Somebody waits for the answer.
+    is_wanted: bool,
+    aborted: bool,
+    /// Something may have changed.
+    changed: bool,
 }
 
 /// A span of time as a reply tells it.

@@ -7,18 +7,23 @@
 
 mod agree;
 mod holds;
+mod log;
 mod mutation;
 mod peers;
 mod pending;
 mod release;
+mod replay;
 mod session;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use crate::journal::{Durability, Record, RecordParty};
 use crate::procedure::{Procedures, UndoLog};
 use crate::store::{MemoryHooks, Store};
 use crate::{Nanos, SessionId, ShardId};
 use holds::Order;
+use log::Log;
 pub use mutation::Mutation;
 use peers::Peer;
 use pending::{Party, Pending, Stage, txn_id};
@@ -26,7 +31,8 @@ use punctual_wire::{
     BatchWriter, Frame, Key, Limits, OpReader, Piece, PieceBody, PieceReader, RefusedReason, Reply,
     ReplyStatus, WireError, shard_of,
 };
-use release::{Release, keys, writes};
+use release::{Release, keys};
+pub use replay::{Replay, ReplayError};
 use session::Sessions;
 pub use session::{SessionError, SessionIndex};
 use std::sync::Arc;
@@ -80,6 +86,9 @@ pub struct ShardConfig {
     pub blocked_max: u32,
     /// Bytes of the pieces of all that waits, beyond which the answer is busy.
     pub held_bytes_max: usize,
+    /// What has to be durable before an answer leaves. With a journal, the host moves what is
+    /// appended ([`Shard::take_log`]) and says when it is there ([`Shard::on_durable`]).
+    pub durability: Durability,
     /// A rule that is broken on purpose, in tests of the simulator.
     #[doc(hidden)]
     pub mutation: Mutation,
@@ -107,6 +116,7 @@ impl ShardConfig {
             pending_per_peer_max: 16_384,
             blocked_max: 16_384,
             held_bytes_max: 256 << 20,
+            durability: Durability::Memory,
             mutation: Mutation::None,
         }
     }
@@ -152,6 +162,15 @@ pub struct ShardStats {
     pub peer_dropped: u64,
 }
 
+/// What a look at a piece found.
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    /// All its keys belong to this shard.
+    is_ours: bool,
+    /// It may change something.
+    writes: bool,
+}
+
 /// A shard.
 #[derive(Debug)]
 pub struct Shard {
@@ -162,6 +181,7 @@ pub struct Shard {
     undo: UndoLog,
     pending: Pending,
     peers: Vec<Peer>,
+    log: Log,
     last_released: Nanos,
     /// The latest time that any input brought: the clock, as far as it was seen.
     clock: Nanos,
@@ -189,6 +209,7 @@ impl Shard {
             procedures,
             undo: UndoLog::default(),
             peers: (0..config.shards).map(|_| Peer::new()).collect(),
+            log: Log::new(config.durability, config.mutation),
             last_released: Nanos(i64::MIN),
             clock: Nanos(i64::MIN),
             blocked: 0,
@@ -204,6 +225,12 @@ impl Shard {
     #[must_use]
     pub fn id(&self) -> ShardId {
         self.config.id
+    }
+
+    /// Which run of it this is.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.config.session
     }
 
     /// What was counted.
@@ -234,7 +261,13 @@ impl Shard {
         id: SessionId,
         slots: u32,
     ) -> Result<SessionIndex, SessionError> {
-        self.sessions.open(now, id, slots)
+        let opened = self.sessions.open(now, id, slots)?;
+        if opened.is_new {
+            let index = u32::try_from(opened.index.0).expect("sessions are bounded");
+            let epoch = self.sessions.epoch(opened.index);
+            self.log(&Record::SessionOpened { id, index, slots, epoch });
+        }
+        Ok(opened.index)
     }
 
     /// Which outcome table an open session has; the coordinator compares it with the one before.
@@ -253,7 +286,9 @@ impl Shard {
 
     /// Forgets a session whose coordinator said that nothing is in flight and it will not return.
     pub fn end_session(&mut self, session: SessionIndex) {
-        self.sessions.end(session);
+        if let Some(id) = self.sessions.end(session) {
+            self.log(&Record::SessionEnded { id });
+        }
     }
 
     /// Takes a `Dispatch` frame and appends the replies to `out`.
@@ -273,14 +308,16 @@ impl Shard {
         let mut ahead = PieceReader::new(frame, &self.config.limits);
         let mut pieces = ahead.clone();
         let mut checked = 0;
-        // Which of the checked pieces have keys of other shards, by bits; bit 0 is the next one.
-        let mut foreign = 0_u32;
+        // Which of the checked pieces have keys of other shards, and which may change something, by
+        // bits; bit 0 is the next one.
+        let (mut foreign, mut writing) = (0_u32, 0_u32);
         let mut end = None;
         loop {
             while end.is_none() && checked < LOOK_AHEAD_PIECES {
                 match ahead.next_piece().and_then(|piece| self.check(piece)) {
-                    Ok(Some(is_ours)) => {
-                        foreign |= u32::from(!is_ours) << checked;
+                    Ok(Some(found)) => {
+                        foreign |= u32::from(!found.is_ours) << checked;
+                        writing |= u32::from(found.writes) << checked;
                         checked += 1;
                     }
                     Ok(None) => end = Some(Ok(())),
@@ -291,30 +328,35 @@ impl Shard {
                 return end.unwrap_or(Ok(()));
             }
             checked -= 1;
-            let is_ours = foreign & 1 == 0;
-            foreign >>= 1;
+            let found = Checked { is_ours: foreign & 1 == 0, writes: writing & 1 != 0 };
+            (foreign, writing) = (foreign >> 1, writing >> 1);
             let piece = pieces.next_piece()?.expect("checked pieces are there");
-            if out.len() >= OUT_BYTES_MAX {
+            if out.len() >= OUT_BYTES_MAX || self.log.is_clogged() {
                 // The outcome stays as it is, so that the piece can come again.
                 self.stats.busy += 1;
                 Reply::write(out, piece.sequence, ReplyStatus::Busy, 0, 0, &[]);
                 continue;
             }
-            let refusal = self.refusal(&piece, is_ours);
-            self.admit(now, session, &piece, refusal, out);
+            let refusal = self.refusal(&piece, found);
+            self.admit(now, session, &piece, (refusal, found.writes), out);
         }
     }
 
     /// Reads every operation of a piece once, so that nothing malformed is ever half done, and
-    /// prefetches what its keys need. Says whether all keys belong to this shard; nothing at the
-    /// end of the frame.
+    /// prefetches what its keys need. Says what it found; nothing at the end of the frame.
     #[inline]
-    fn check(&self, piece: Option<Piece<'_>>) -> Result<Option<bool>, WireError> {
+    fn check(&self, piece: Option<Piece<'_>>) -> Result<Option<Checked>, WireError> {
         let Some(piece) = piece else { return Ok(None) };
-        let PieceBody::Ops { count, bytes } = piece.body else { return Ok(Some(true)) };
-        let is_held = piece.stamp.is_some();
+        self.check_body(&piece.body, piece.stamp.is_some()).map(Some)
+    }
+
+    #[inline]
+    fn check_body(&self, body: &PieceBody<'_>, is_held: bool) -> Result<Checked, WireError> {
+        let PieceBody::Ops { count, bytes } = *body else {
+            return Ok(Checked { is_ours: true, writes: true });
+        };
         let (shards, own) = (self.config.shards, self.config.id.0);
-        let mut is_ours = true;
+        let (mut is_ours, mut writes) = (true, false);
         let mut look = |key| {
             is_ours &= shard_of(key, shards) == own;
             match is_held {
@@ -326,17 +368,19 @@ impl Shard {
         for _ in 0..count {
             if let Some(op) = ops.peek_word() {
                 look(Key::Word(op.key));
+                writes |= op.is_add;
                 ops.skip_word(op);
                 continue;
             }
             let op = ops.next_op()?;
             op.check(&self.config.limits)?;
             look(op.key());
+            writes |= op.is_write();
         }
         if ops.remaining() > 0 {
             return Err(WireError::Trailing { what: "the last operation", bytes: ops.remaining() });
         }
-        Ok(Some(is_ours))
+        Ok(Checked { is_ours, writes })
     }
 
     /// Admits one piece, runs it unless it was seen before (R8) or has to wait, and answers with
@@ -347,7 +391,7 @@ impl Shard {
         now: Nanos,
         session: SessionIndex,
         piece: &Piece<'_>,
-        refusal: Option<RefusedReason>,
+        (refusal, writes): (Option<RefusedReason>, bool),
         out: &mut BatchWriter,
     ) {
         if piece.stamp.is_some() {
@@ -376,23 +420,31 @@ impl Shard {
             {
                 return self.hold_single(commit, session, piece, blocker, out);
             }
-            self.run_single(commit, session, piece);
+            self.run_single(commit, session, piece, writes);
         }
-        let Some(outcome) = self.sessions.outcome_mut(session, sequence) else { return };
-        outcome.write_reply(out);
+        self.answer(session, sequence, out);
     }
 
     /// Runs a piece of a transaction on this shard alone where it lies.
     #[inline]
-    fn run_single(&mut self, commit: Nanos, session: SessionIndex, piece: &Piece<'_>) {
+    fn run_single(
+        &mut self,
+        commit: Nanos,
+        session: SessionIndex,
+        piece: &Piece<'_>,
+        writes: bool,
+    ) {
         self.last_released = self.last_released.max(commit);
         let Self { config, procedures, store, undo, sessions, .. } = self;
         let Some(outcome) = sessions.outcome_mut(session, piece.sequence) else { return };
         outcome.begin(piece.sequence, ReplyStatus::Committed, commit);
         let mut release = Release { limits: &config.limits, procedures, store, undo };
-        release.run(&piece.body, outcome);
+        let changed = release.run(&piece.body, outcome);
         let aborted = outcome.status == ReplyStatus::Aborted;
         self.count_run(aborted, &piece.body);
+        if self.log.is_on() && writes && changed {
+            self.log_single(self.txn_of(session, piece), commit, &piece.body);
+        }
     }
 
     #[inline]
@@ -457,20 +509,19 @@ impl Shard {
 
     /// Why a piece must not run here, if so.
     #[inline]
-    fn refusal(&self, piece: &Piece<'_>, is_ours: bool) -> Option<RefusedReason> {
-        if !is_ours {
+    fn refusal(&self, piece: &Piece<'_>, found: Checked) -> Option<RefusedReason> {
+        if !found.is_ours {
             return Some(RefusedReason::WrongShard);
         }
-        match piece.body {
-            PieceBody::Ops { count, bytes } => {
-                (self.store.is_full() && writes(count, bytes)).then_some(RefusedReason::StoreFull)
-            }
-            PieceBody::Call { procedure, .. } => {
-                if self.procedures.get(procedure).is_none() {
-                    return Some(RefusedReason::UnknownProcedure);
-                }
-                self.store.is_full().then_some(RefusedReason::StoreFull)
-            }
+        if let PieceBody::Call { procedure, .. } = piece.body
+            && self.procedures.get(procedure).is_none()
+        {
+            return Some(RefusedReason::UnknownProcedure);
         }
+        // What others are told of has to be written down, whatever it does.
+        if self.log.is_full() && (found.writes || piece.stamp.is_some()) {
+            return Some(RefusedReason::JournalFull);
+        }
+        (found.writes && self.store.is_full()).then_some(RefusedReason::StoreFull)
     }
 }

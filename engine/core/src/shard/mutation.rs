@@ -23,6 +23,12 @@ pub enum Mutation {
     RunRetryAgain,
     /// R11: the promise of a witness counts whomever it knows to be dead.
     CountAnyVote,
+    /// R3: what is said to other shards does not wait until it is durable.
+    ProposeBeforeDurable,
+    /// R3: answers do not wait until they are durable.
+    AnswerBeforeDurable,
+    /// R11: what is undecided is not taken up again after a crash.
+    ForgetUndecided,
 }
 
 impl Mutation {
@@ -36,6 +42,9 @@ impl Mutation {
         Self::ForgetTombstone,
         Self::RunRetryAgain,
         Self::CountAnyVote,
+        Self::ProposeBeforeDurable,
+        Self::AnswerBeforeDurable,
+        Self::ForgetUndecided,
     ];
 
     /// Its name in reports.
@@ -51,6 +60,9 @@ impl Mutation {
             Self::ForgetTombstone => "forget-tombstone",
             Self::RunRetryAgain => "run-retry-again",
             Self::CountAnyVote => "count-any-vote",
+            Self::ProposeBeforeDurable => "propose-before-durable",
+            Self::AnswerBeforeDurable => "answer-before-durable",
+            Self::ForgetUndecided => "forget-undecided",
         }
     }
 

@@ -11,10 +11,12 @@
 
 use super::pending::{Entry, Party, Stage, Vote};
 use super::{Mutation, Order, Shard};
+use crate::journal::{Lsn, Record};
 use crate::{Nanos, SessionId, ShardId};
 use punctual_wire::{
     BatchWriter, Frame, PeerMessage, PeerReader, RefusedReason, ReplyStatus, TxnId, WireError,
 };
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often time-outs are looked for, and watermarks told while there is something to tell.
@@ -44,7 +46,9 @@ pub(super) struct Peer {
     watermark_next: Nanos,
     /// Our latest proposal to it.
     highest_local: Nanos,
-    outbound: Vec<PeerMessage>,
+    /// What waits for the link, each message with how far the log has to be durable before it may
+    /// leave (R3).
+    outbound: VecDeque<(Lsn, PeerMessage)>,
 }
 
 impl Peer {
@@ -58,7 +62,7 @@ impl Peer {
             watermark_sent: Nanos(i64::MIN),
             watermark_next: Nanos(i64::MIN),
             highest_local: Nanos(i64::MIN),
-            outbound: Vec::new(),
+            outbound: VecDeque::new(),
         }
     }
 
@@ -187,9 +191,7 @@ impl Shard {
             return;
         };
         if entry.stage == Stage::Proposed && !entry.has(party) && !entry.is_dead(party) {
-            entry.parties[party].local = local;
-            entry.have |= 1 << party;
-            self.agree_if_complete(now, at);
+            self.take_local(now, at, party, local);
         }
         if answer {
             let entry = self.pending.get(at);
@@ -284,7 +286,11 @@ impl Shard {
         let entry = self.pending.get_mut(at);
         let is_news = dead & !entry.dead != 0;
         entry.dead |= dead;
-        if entry.lost() == 0 {
+        let (txn, is_lost) = (entry.order.txn, entry.lost() != 0);
+        if is_news {
+            self.log(&Record::Buried { txn, dead });
+        }
+        if !is_lost {
             return;
         }
         if is_news {
@@ -335,7 +341,7 @@ impl Shard {
                 Some(None) => return,
                 // Never admitted here, and now it never will be.
                 None => {
-                    self.sessions.entomb(txn, reason);
+                    self.entomb(txn, reason);
                     reason
                 }
             };
@@ -377,10 +383,19 @@ impl Shard {
             return;
         };
         if !entry.has(party) && !entry.is_dead(sender) {
-            entry.parties[party].local = local;
-            entry.have |= 1 << party;
-            self.agree_if_complete(now, at);
+            self.take_local(now, at, party, local);
         }
+    }
+
+    /// Notes what a party proposed.
+    #[inline]
+    fn take_local(&mut self, now: Nanos, at: u32, party: usize, local: Nanos) {
+        let entry = self.pending.get_mut(at);
+        entry.parties[party].local = local;
+        entry.have |= 1 << party;
+        let (txn, shard) = (entry.order.txn, entry.parties[party].shard);
+        self.log(&Record::Proposal { txn, shard, local });
+        self.agree_if_complete(now, at);
     }
 
     /// A peer keeps a transaction until we have decided it. What is not here any more is decided.
@@ -406,27 +421,34 @@ impl Shard {
     pub(super) fn send(&mut self, shard: u16, message: PeerMessage) {
         let peer = &mut self.peers[usize::from(shard)];
         if peer.is_up && peer.outbound.len() < OUTBOUND_MAX {
-            peer.outbound.push(message);
+            peer.outbound.push_back((self.log.tail(), message));
         } else {
             self.stats.peer_dropped += 1;
         }
     }
 
-    /// Writes what waits for a peer. Returns how many messages.
+    /// Writes what waits for a peer and may leave. Returns how many messages.
     pub fn write_peer(&mut self, peer: ShardId, out: &mut BatchWriter) -> usize {
         let Some(view) = self.peers.get_mut(usize::from(peer.0)) else { return 0 };
-        let count = view.outbound.len().min(FLUSH_MAX);
-        for message in view.outbound.drain(..count) {
+        let durable = self.log.durable_for_peers();
+        let mut count = 0;
+        while count < FLUSH_MAX
+            && let Some((gate, message)) = view.outbound.front()
+            && *gate <= durable
+        {
             message.write(out);
+            view.outbound.pop_front();
+            count += 1;
         }
         count
     }
 
-    /// Writes the answers of held transactions that a session waits for, as far as `out` has room.
+    /// Writes the answers that a session waits for and that may leave, as far as `out` has room.
     /// Returns how many.
     #[inline]
     pub fn write_replies(&mut self, session: super::SessionIndex, out: &mut BatchWriter) -> usize {
-        self.sessions.write_ready(session, super::OUT_BYTES_MAX, out)
+        let durable = self.log.durable_for_answers(self.clock);
+        self.sessions.write_ready(session, durable, super::OUT_BYTES_MAX, out)
     }
 
     /// Releases what is due and looks after time-outs and watermarks. To be called once a turn,
@@ -475,6 +497,8 @@ impl Shard {
                 Stage::Heard => self.refuse_if_overdue(now, at),
                 Stage::Proposed => self.watch(now, at),
                 Stage::Released if self.is_settled(at) => {
+                    let txn = self.pending.get(at).order.txn;
+                    self.log(&Record::Forgotten { txn });
                     self.count_entry(at, false);
                     self.pending.remove(at);
                 }
@@ -520,7 +544,7 @@ impl Shard {
         party == usize::from(entry.own)
             || peer.watermark > local
             || entry.settled & (1 << party) != 0
-            || peer.incarnation() != Some(incarnation)
+            || peer.incarnation().is_some_and(|known| known != incarnation)
     }
 
     #[inline]

@@ -15,11 +15,18 @@ pub(super) struct Release<'a> {
 }
 
 impl Release<'_> {
+    /// Returns whether anything may have changed that was not changed back.
     #[inline]
-    pub(super) fn run(&mut self, body: &PieceBody<'_>, outcome: &mut Outcome) {
+    pub(super) fn run(&mut self, body: &PieceBody<'_>, outcome: &mut Outcome) -> bool {
         match *body {
-            PieceBody::Ops { count, bytes } => self.run_ops(count, bytes, outcome),
-            PieceBody::Call { procedure, args } => self.call(procedure, args, outcome),
+            PieceBody::Ops { count, bytes } => {
+                self.run_ops(count, bytes, outcome);
+                true
+            }
+            PieceBody::Call { procedure, args } => {
+                self.call(procedure, args, outcome);
+                !self.undo.is_empty()
+            }
         }
     }
 

@@ -6,11 +6,12 @@
 //! bounded exactly, found by index, and one transaction that hangs elsewhere holds nothing back
 //! (session slots of NFS 4.1, RFC 8881 section 2.10.6).
 
+use crate::journal::Lsn;
 use crate::{Nanos, SessionId};
 use punctual_wire::{
     BatchWriter, RefusedReason, Reply, ReplyStatus, ReplyTiming, TxnId, TxnSequence,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -38,6 +39,14 @@ pub enum SessionError {
         /// The limit.
         max: u32,
     },
+}
+
+/// What opening a session did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) index: SessionIndex,
+    /// It was made, or got more slots.
+    pub(super) is_new: bool,
 }
 
 /// How the latest transaction of a slot ended.
@@ -106,8 +115,9 @@ impl Outcome {
 pub(super) struct Session {
     id: SessionId,
     outcomes: Vec<Outcome>,
-    /// Outcomes of held transactions that were not sent yet; at most one for each slot counts.
-    ready: Vec<TxnSequence>,
+    /// Outcomes that were not sent yet, each with how far the log has to be durable before it may
+    /// be; at most one for each slot counts.
+    ready: VecDeque<(TxnSequence, Lsn)>,
     /// Which table this is: the sessions that the shard had made before it, counted with it.
     epoch: u32,
     /// When its last link went away; `None` while it is connected.
@@ -146,7 +156,7 @@ impl Sessions {
         now: Nanos,
         id: SessionId,
         slots: u32,
-    ) -> Result<SessionIndex, SessionError> {
+    ) -> Result<Opened, SessionError> {
         if slots == 0 || slots > self.slots_max {
             return Err(SessionError::TooManySlots { slots, max: self.slots_max });
         }
@@ -154,19 +164,85 @@ impl Sessions {
             let session = self.sessions[index.0].as_mut().expect("it was just found");
             session.closed_at = None;
             // The same run may only ask for what it asked before, or for more.
+            let is_new = session.outcomes.len() < slots as usize;
             session.grow(slots as usize);
-            return Ok(index);
+            return Ok(Opened { index, is_new });
         }
         let index = self.vacancy(now)?;
+        self.put(index, id, slots, self.made.wrapping_add(1), None);
+        Ok(Opened { index: SessionIndex(index), is_new: true })
+    }
+
+    /// Makes a session at a place, whatever was there.
+    fn put(
+        &mut self,
+        index: usize,
+        id: SessionId,
+        slots: u32,
+        epoch: u32,
+        closed_at: Option<Nanos>,
+    ) {
         let outcomes = std::iter::repeat_with(Outcome::empty).take(slots as usize).collect();
-        self.made = self.made.wrapping_add(1);
-        let (epoch, ready) = (self.made, Vec::new());
-        let session = Session { id, outcomes, ready, epoch, closed_at: None };
+        self.made = epoch;
+        let session = Session { id, outcomes, ready: VecDeque::new(), epoch, closed_at };
         if let Some(evicted) = self.sessions[index].replace(session) {
             self.by_id.remove(&evicted.id);
         }
         self.by_id.insert(id, index);
-        Ok(SessionIndex(index))
+    }
+
+    /// Does again what opening a session did. False if that cannot have been.
+    pub(super) fn reopen(&mut self, id: SessionId, index: u32, slots: u32, epoch: u32) -> bool {
+        let (at, is_known) = (index as usize, self.find(id).is_some());
+        if slots == 0 || slots > self.slots_max || index >= self.sessions_max {
+            return false;
+        }
+        if let Some(session) = self.sessions.get_mut(at).and_then(Option::as_mut)
+            && session.id == id
+            && session.epoch == epoch
+        {
+            session.grow(slots as usize);
+            return true;
+        }
+        if is_known {
+            return false;
+        }
+        if self.sessions.len() <= at {
+            self.sessions.resize_with(at + 1, || None);
+        }
+        self.put(at, id, slots, epoch, Some(Nanos(i64::MIN)));
+        true
+    }
+
+    /// Sets how many sessions were made.
+    pub(super) fn set_made(&mut self, made: u32) {
+        self.made = made;
+    }
+
+    /// How many sessions were made.
+    pub(super) fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Gives every session from now on the full time for its coordinator to come back.
+    pub(super) fn wait_for_all(&mut self, now: Nanos) {
+        for session in self.sessions.iter_mut().flatten() {
+            session.closed_at = Some(now);
+        }
+    }
+
+    /// All sessions: index, id, epoch and outcomes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, SessionId, u32, &[Outcome])> {
+        self.sessions.iter().enumerate().filter_map(|(index, session)| {
+            let session = session.as_ref()?;
+            Some((index, session.id, session.epoch, session.outcomes.as_slice()))
+        })
+    }
+
+    /// Whether a session has a link.
+    pub(super) fn is_open(&self, index: SessionIndex) -> bool {
+        let session = self.sessions.get(index.0).and_then(Option::as_ref);
+        session.is_some_and(|session| session.closed_at.is_none())
     }
 
     /// Where a session is, if it is kept.
@@ -188,34 +264,36 @@ impl Sessions {
     /// Refuses a transaction for ever (R9). Where its session is not kept there is nothing to be
     /// remembered: its coordinator had one when it learned of this run of the shard, to which it
     /// has bound the transaction; a later one has another epoch, and the coordinator will not send
-    /// there what it had sent before.
-    pub(super) fn entomb(&mut self, txn: TxnId, reason: RefusedReason) {
-        let Some(index) = self.find(SessionId(txn.session)) else { return };
-        let session = self.sessions[index.0].as_mut().expect("it was just found");
-        let at = usize::from(txn.sequence.slot());
-        let Some(outcome) = session.outcomes.get_mut(at) else { return };
+    /// there what it had sent before. Returns the session if there is something new to be told.
+    pub(super) fn entomb(&mut self, txn: TxnId, reason: RefusedReason) -> Option<SessionIndex> {
+        let index = self.find(SessionId(txn.session))?;
+        let outcome = self.outcome_mut(index, txn.sequence)?;
         // A newer use of the slot says as well that the older transaction will not be admitted.
-        if outcome.sequence < txn.sequence {
+        let is_new = outcome.sequence < txn.sequence;
+        if is_new {
             outcome.begin(txn.sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
-            if session.closed_at.is_none() {
-                session.ready.push(txn.sequence);
+        }
+        is_new.then_some(index)
+    }
+
+    /// Notes that an outcome can be sent once the log is durable up to `gate`.
+    #[inline]
+    pub(super) fn push_ready(&mut self, index: SessionIndex, sequence: TxnSequence, gate: Lsn) {
+        if let Some(session) = &mut self.sessions[index.0] {
+            // Retries beyond that come again.
+            if session.ready.len() < 2 * session.outcomes.len() {
+                session.ready.push_back((sequence, gate));
             }
         }
     }
 
-    /// Notes that the outcome of a held transaction can be sent.
-    #[inline]
-    pub(super) fn push_ready(&mut self, index: SessionIndex, sequence: TxnSequence) {
-        if let Some(session) = &mut self.sessions[index.0] {
-            session.ready.push(sequence);
-        }
-    }
-
-    /// Appends the replies that wait, as long as `out` has room for more.
+    /// Appends the replies that wait and whose gates are within `durable`, as long as `out` has
+    /// room for more.
     #[inline]
     pub(super) fn write_ready(
         &mut self,
         index: SessionIndex,
+        durable: Lsn,
         out_len_max: usize,
         out: &mut BatchWriter,
     ) -> usize {
@@ -223,18 +301,18 @@ impl Sessions {
             return 0;
         };
         let mut taken = 0;
-        for sequence in &session.ready {
-            if out.len() >= out_len_max {
-                break;
-            }
+        while let Some((sequence, gate)) = session.ready.front().copied()
+            && gate <= durable
+            && out.len() < out_len_max
+        {
+            session.ready.pop_front();
             taken += 1;
             let outcome = &session.outcomes[usize::from(sequence.slot())];
             // The coordinator may have given it up and used the slot for another one.
-            if outcome.sequence == *sequence && !outcome.is_pending {
+            if outcome.sequence == sequence && !outcome.is_pending {
                 outcome.write_reply(out);
             }
         }
-        session.ready.drain(..taken);
         taken
     }
 
@@ -268,24 +346,24 @@ impl Sessions {
         if let Some(session) = self.sessions.get_mut(index.0).and_then(Option::as_mut) {
             session.closed_at = Some(now);
             // Who comes back asks again.
-            session.ready = Vec::new();
+            session.ready = VecDeque::new();
         }
     }
 
-    pub(super) fn end(&mut self, index: SessionIndex) {
-        if let Some(session) = self.sessions.get_mut(index.0).and_then(Option::take) {
-            self.by_id.remove(&session.id);
-        }
+    pub(super) fn end(&mut self, index: SessionIndex) -> Option<SessionId> {
+        let session = self.sessions.get_mut(index.0).and_then(Option::take)?;
+        self.by_id.remove(&session.id);
+        Some(session.id)
     }
 
-    /// The slot of a sequence, if the session has it.
+    /// The slot of a sequence, if the session is kept and has it.
     #[inline]
     pub(super) fn outcome_mut(
         &mut self,
         index: SessionIndex,
         sequence: TxnSequence,
     ) -> Option<&mut Outcome> {
-        let session = self.sessions[index.0].as_mut().expect("the index of an open session");
+        let session = self.sessions.get_mut(index.0)?.as_mut()?;
         session.outcomes.get_mut(usize::from(sequence.slot()))
     }
 }

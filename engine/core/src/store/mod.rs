@@ -34,6 +34,13 @@ impl Value<'_> {
     }
 }
 
+/// A key with its value, as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StoredValue<'a> {
+    Word { key: u64, value: u64 },
+    Bytes { key: &'a [u8], value: &'a [u8] },
+}
+
 /// A key-value store.
 #[derive(Debug)]
 pub struct Store {
@@ -130,6 +137,20 @@ impl Store {
             },
             Key::Bytes(bytes) => self.wide_get(bytes),
         }
+    }
+
+    /// Hands every key with its value to `take`, in no order.
+    ///
+    /// # Errors
+    /// What `take` fails with.
+    pub(crate) fn visit<E>(
+        &self,
+        mut take: impl FnMut(StoredValue<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.words.visit(|key, value| take(StoredValue::Word { key, value }))?;
+        self.index.visit(|_, head| {
+            self.slab.visit(slab_index(head), |key, value| take(StoredValue::Bytes { key, value }))
+        })
     }
 
     /// Sets the value of a key.

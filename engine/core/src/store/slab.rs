@@ -69,6 +69,21 @@ impl Slab {
         None
     }
 
+    /// Hands every entry of the chain that starts at `head` to `take`.
+    pub(super) fn visit<E>(
+        &self,
+        head: u32,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut at = head;
+        while at != NONE {
+            let entry = self.entry(at);
+            take(&entry.key, &entry.value)?;
+            at = entry.next;
+        }
+        Ok(())
+    }
+
     /// The value of an entry.
     pub(super) fn value(&self, at: u32) -> &[u8] {
         &self.entry(at).value

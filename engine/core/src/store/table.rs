@@ -302,6 +302,24 @@ impl WordTable {
         }
     }
 
+    /// Hands every key with its value to `take`, in no order.
+    pub(super) fn visit<E>(
+        &self,
+        mut take: impl FnMut(u64, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(value) = self.zero {
+            take(0, value)?;
+        }
+        for index in 0..self.segments.states.len() {
+            for [key, value] in self.segments.buckets(index).as_flattened() {
+                if *key != 0 {
+                    take(*key, *value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a key and returns its value.
     pub(super) fn remove(&mut self, key: u64) -> Option<u64> {
         if key == 0 {

@@ -147,7 +147,7 @@ fn a_mistake_in_a_reply_is_named() {
         ("committed for a reason", 1, reply(0, 1), unknown(0x001)),
         ("busy for a reason", 1, reply(2, 4), unknown(0x204)),
         ("refused for no reason", 1, reply(3, 0), unknown(0x300)),
-        ("refused for an unknown reason", 1, reply(3, 7), unknown(0x307)),
+        ("refused for an unknown reason", 1, reply(3, 8), unknown(0x308)),
         ("unknown status", 1, reply(4, 0), unknown(0x400)),
         ("a bit of the status that means nothing", 1, reply(0x40, 0), unknown(0x4000)),
         ("one reply too many", 1, good.repeat(2), trailing(good.len())),

@@ -150,7 +150,7 @@ fn a_message_between_shards_with_an_unknown_code_is_refused() {
             assert_eq!(read(kind, detail), unknown("detail of a peer message", detail));
         }
     }
-    for reason in [0, 7, u8::MAX] {
+    for reason in [0, 8, u8::MAX] {
         assert_eq!(read(2, reason), unknown("reason of a refusal", reason));
     }
     for reason in RefusedReason::ALL {

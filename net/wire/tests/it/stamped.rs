@@ -268,7 +268,7 @@ fn a_timed_reply_that_is_cut_anywhere_is_cut_short() {
 
 #[test]
 fn a_timing_does_not_make_an_unknown_status_known() {
-    let cases = [(0x84, 0), (0xc0, 0), (0x80, 1), (0x83, 0), (0x83, 7), (0x83, 0xff)];
+    let cases = [(0x84, 0), (0xc0, 0), (0x80, 1), (0x83, 0), (0x83, 8), (0x83, 0xff)];
     for (status, reason) in cases {
         let mut bytes = timed(ReplyStatus::Committed);
         bytes[6..8].copy_from_slice(&[status, reason]);

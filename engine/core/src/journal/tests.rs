@@ -1,0 +1,1 @@
+//! Records, blocks and segments, there and back.
