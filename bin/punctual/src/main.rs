@@ -1,4 +1,5 @@
-//! The Punctual program: serve shards, run benches, simulate, look at the network and the machine.
+//! The Punctual program: serve shards, run benches, simulate, look at the network, at journals and
+//! at the machine.
 //!
 //! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a
 //! second time, or before a sweep of simulations had ended.
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
   punctual owd --config cluster.toml         how long messages take to each shard
   punctual sim --seeds 1000                  the protocol under faults and virtual time
   punctual env                               what this machine offers, and what would help
+  punctual journal check .punctual/data      whether the journals of served shards are sound
 
 Set PUNCTUAL_LOG=debug (or info, warn, error) to hear more or less of what happens.")]
 struct Cli {
@@ -37,6 +39,8 @@ enum Command {
     Owd(commands::owd::OwdArgs),
     Sim(commands::sim::SimArgs),
     Env(commands::env::EnvArgs),
+    #[command(subcommand)]
+    Journal(commands::journal::JournalCommand),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Owd(args) => commands::owd::run(&args),
         Command::Sim(args) => commands::sim::run(&args),
         Command::Env(args) => commands::env::run(&args),
+        Command::Journal(command) => commands::journal::run(&command),
     };
     outcome.unwrap_or_else(|error| {
         let code = commands::exit_code(&error);

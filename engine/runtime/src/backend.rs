@@ -3,12 +3,13 @@
 use crate::config::Backend;
 use crate::core_loop::CoreLoop;
 use crate::engine::EngineError;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, Placement};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// Memory that an executor registers for disk I/O. Nothing does any yet.
+/// Memory that an executor registers for disk I/O. No core does any: journals have threads of their
+/// own.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 /// Memory that must be lockable for a ring.
 pub(crate) const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
@@ -54,7 +55,7 @@ pub(crate) fn choose(wanted: Backend) -> Result<(Backend, Option<String>), Engin
 }
 
 /// Starts an executor for a moment: its errors show only when it is joined.
-fn try_glommio() -> Result<(), String> {
+pub(crate) fn try_glommio() -> Result<(), String> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     if let Some(bytes) = limit.filter(|bytes| *bytes < MEMLOCK_BYTES_MIN) {
         return Err(format!(
@@ -136,7 +137,13 @@ impl CoreThread {
     pub(crate) fn join(self) -> Result<(), EngineError> {
         let outcome = match self.handle {
             CoreHandle::Thread(handle) => handle.join().map_err(|panic| message_of(&*panic)),
-            CoreHandle::Glommio(handle) => handle.join().map_err(|error| error.to_string()),
+            CoreHandle::Glommio(handle) => handle.join().map_err(|error| match error {
+                // Its own text says only that there was a panic.
+                GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(panic)) => {
+                    message_of(&*panic)
+                }
+                error => error.to_string(),
+            }),
         };
         outcome.map_err(|why| EngineError::Died { name: self.name, why })
     }

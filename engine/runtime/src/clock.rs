@@ -31,6 +31,14 @@ impl Clock {
         Self { offset }
     }
 
+    /// Sets the clock forward, and with it the copies that are made from now on. It may be behind
+    /// what a shard wrote down before a crash: a monotonic clock begins anew when the machine
+    /// starts, and a wall clock may have been set back. A shard must not promise again what is
+    /// past.
+    pub(crate) fn set_forward(&mut self, by: Nanos) {
+        self.offset = self.offset.saturating_add(by.0);
+    }
+
     /// The time now.
     #[inline]
     #[must_use]
@@ -67,6 +75,16 @@ mod tests {
             let readings: Vec<_> = (0..10_000).map(|_| clock.now()).collect();
             assert!(readings.is_sorted());
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_takes_its_later_copies_along() {
+        let mut clock = Clock::new(ClockSource::Monotonic);
+        let earlier = clock;
+        clock.set_forward(Nanos(5_000_000_000));
+        let (before, copy) = (earlier.now(), clock);
+        assert!(copy.now() >= before + Nanos(5_000_000_000));
+        assert!(copy.now() - earlier.now() <= Nanos(5_000_000_000));
     }
 
     #[test]

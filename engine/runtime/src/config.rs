@@ -11,6 +11,7 @@
 mod address;
 mod check;
 mod cluster;
+mod durability;
 mod error;
 mod names;
 mod process;
@@ -22,6 +23,7 @@ mod units;
 
 pub use address::Address;
 pub use cluster::{ClockSource, ClusterConfig};
+pub use durability::{DurabilityMode, DurabilitySettings, JournalBackend, Modes};
 pub use error::{ConfigError, TextError};
 pub use process::{
     Backend, CoreList, Estimator, IdleStrategy, Placement, ProberSettings, ProcessConfig,

@@ -106,6 +106,22 @@ counters! {
     StoreBytes = "store_bytes",
     /// Transactions in flight now.
     InFlight = "in_flight",
+    /// Bytes written to a journal.
+    JournalBytes = "journal_bytes",
+    /// Writes of a journal.
+    JournalWrites = "journal_writes",
+    /// Files of a log that were begun.
+    JournalSegments = "journal_segments",
+    /// Snapshots that were finished.
+    JournalSnapshots = "journal_snapshots",
+    /// What the writes of a journal took together, in nanoseconds.
+    JournalWriteNs = "journal_write_ns",
+    /// The longest write of a journal, in nanoseconds.
+    JournalWriteMaxNs = "journal_write_max_ns",
+    /// Whether a journal is out of room now: 1 if it is.
+    JournalFull = "journal_full",
+    /// For how long anything waited at most to be durable, in nanoseconds.
+    JournalLagMaxNs = "journal_lag_max_ns",
     /// Probes sent.
     ProbesSent = "probes_sent",
     /// Probes without an answer.

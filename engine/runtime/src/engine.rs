@@ -9,6 +9,7 @@ use crate::client::{Client, ClientDriver, Entrance, RequestQueue};
 use crate::config::{Address, Backend, Config, ConfigError};
 use crate::counters::Counters;
 use crate::driver::Driver;
+use crate::journal::{JournalError, RecoveryReport};
 use crate::prober::ProberStop;
 use crate::shard_agent::ShardControl;
 use crate::worker::WorkerControl;
@@ -17,6 +18,7 @@ pub(crate) use assembly::{identity, link_settings, prober_config};
 use punctual_core::Procedures;
 use punctual_link::{CoreWaker, Endpoint};
 use std::net::ToSocketAddrs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -30,6 +32,9 @@ pub enum EngineError {
     /// The configuration contradicts itself.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A journal that cannot be gone on from.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A core outside the allowed mask.
     #[error(
         "core {core} in placement.{who} is not allowed; this process may use the cores \
@@ -105,7 +110,11 @@ impl EngineError {
     /// failure at work.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Spawn { .. } | Self::Died { .. } | Self::StopTimeout(_))
+        match self {
+            Self::Spawn { .. } | Self::Died { .. } | Self::StopTimeout(_) => false,
+            Self::Journal(error) => error.is_usage(),
+            _ => true,
+        }
     }
 }
 
@@ -146,6 +155,10 @@ pub struct EngineInfo {
     pub overprovisioned: bool,
     /// Where its shards listen.
     pub endpoints: Vec<(u16, Endpoint)>,
+    /// How those of its shards that have journals went on from them.
+    pub recoveries: Vec<RecoveryReport>,
+    /// The directories of these journals.
+    pub journals: Vec<(u16, PathBuf)>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
 }
@@ -267,8 +280,8 @@ impl Engine {
         true
     }
 
-    /// Stops in order: workers take what is in flight, then shards decide what is undecided and
-    /// send their last replies, then the threads end.
+    /// Stops in order: workers take what is in flight, then shards decide what is undecided, make it
+    /// durable and send their last replies, then the threads end.
     ///
     /// # Errors
     /// When a thread died, or a worker did not stop in time.

@@ -22,6 +22,9 @@
 //! others, or connects to served ones. A [`Client`] submits from any thread and hands out
 //! [`Pending`] results to poll, wait for or await. Who wants no queue and no allocation on the way
 //! writes a [`Driver`] that lives on the worker's core.
+//!
+//! Shards keep everything in memory alone, unless they are told to keep a [`journal`] as well: see
+//! [`DurabilitySettings`](config::DurabilitySettings).
 
 #![deny(unsafe_code)]
 
@@ -37,6 +40,7 @@ mod counters;
 mod driver;
 mod engine;
 pub mod host;
+pub mod journal;
 mod links;
 mod owd_watch;
 mod placement;
@@ -51,8 +55,10 @@ pub use config::{Config, IdleStrategy};
 pub use counters::{Counter, CounterBlock, Counters};
 pub use driver::{Driver, LinkEvent, Submitter};
 pub use engine::{Engine, EngineBuilder, EngineError, EngineInfo, Transport};
+pub use journal::{JournalError, RecoveryReport, TornTail};
 pub use owd_watch::OwdWatch;
 
+pub use punctual_core::journal::{Durability, Lsn};
 pub use punctual_core::{
     Completion, Nanos, Outcome, OwdSample, ProbeRow, ProbeSample, Procedure, ProcedureContext,
     Procedures, ProceduresError, ShardId, SubmitError, Timing, Transaction, TransactionError,

@@ -16,15 +16,19 @@ pub(crate) struct Agents {
     pub(crate) workers_here: bool,
     /// Whether a prober does.
     pub(crate) prober_here: bool,
+    /// Whether some of those shards have journals.
+    pub(crate) journals_here: bool,
 }
 
-/// The core of each shard of the cluster, of each coordinator worker and of the prober; none for
-/// those that run in other processes only.
+/// The core of each shard of the cluster, of each coordinator worker, of the prober and of what
+/// writes the journal of each shard; none for those that run in other processes only, and none for
+/// what the scheduler may place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) shards: Vec<usize>,
     pub(crate) workers: Vec<usize>,
     pub(crate) prober: Option<usize>,
+    pub(crate) journals: Vec<usize>,
 }
 
 /// Places agents on the allowed cores.
@@ -61,7 +65,13 @@ pub(crate) fn plan(
             free.next().or(workers.first()).or(allowed.first()).copied()
         }
     };
-    Ok(Plan { shards, workers, prober })
+    let journals = match &wanted.journal {
+        CoreList::Cores(_) if agents.journals_here => {
+            place("journal", &wanted.journal, allowed, &[], agents.shards)?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Plan { shards, workers, prober, journals })
 }
 
 /// The cores for shards and those for workers.
@@ -108,7 +118,14 @@ mod tests {
     }
 
     fn all_here(shards: usize, workers: usize) -> Agents {
-        Agents { shards, workers, shards_here: true, workers_here: true, prober_here: true }
+        Agents {
+            shards,
+            workers,
+            shards_here: true,
+            workers_here: true,
+            prober_here: true,
+            journals_here: true,
+        }
     }
 
     #[test]
@@ -123,14 +140,14 @@ mod tests {
     #[test]
     fn with_enough_cores_nobody_shares() {
         let plan = auto(&[4, 5, 6, 7, 8], 3, 2);
-        let expected = Plan { shards: vec![4, 5, 6], workers: vec![7, 8], prober: Some(7) };
-        assert_eq!(plan, expected);
+        assert_eq!((plan.shards, plan.workers), (vec![4, 5, 6], vec![7, 8]));
+        assert_eq!((plan.prober, plan.journals), (Some(7), vec![]));
     }
 
     #[test]
     fn a_single_core_holds_everything() {
-        let expected = Plan { shards: vec![3, 3], workers: vec![3], prober: Some(3) };
-        assert_eq!(auto(&[3], 2, 1), expected);
+        let plan = auto(&[3], 2, 1);
+        assert_eq!((plan.shards, plan.workers, plan.prober), (vec![3, 3], vec![3], Some(3)));
     }
 
     #[test]
@@ -152,7 +169,7 @@ mod tests {
         let wanted = Placement { shards: CoreList::Cores(vec![9]), ..Placement::default() };
         let agents = Agents { shards_here: false, ..all_here(1, 1) };
         let plan = plan(&wanted, &[0, 1], agents).unwrap();
-        assert_eq!(plan, Plan { shards: vec![], workers: vec![1], prober: Some(1) });
+        assert_eq!((plan.shards, plan.workers, plan.prober), (vec![], vec![1], Some(1)));
     }
 
     #[test]
@@ -161,6 +178,20 @@ mod tests {
         let wanted = Placement { shards: CoreList::Cores(vec![7, 6]), ..Placement::default() };
         let plan = plan(&wanted, &[4, 5, 6, 7, 8], all_here(2, 1)).unwrap();
         assert_eq!((plan.workers, plan.prober), (vec![6], Some(8)));
+    }
+
+    #[test]
+    fn writers_of_journals_are_left_to_the_scheduler_or_pinned_where_there_are_any() {
+        assert_eq!(auto(&[0, 1], 2, 1).journals, Vec::<usize>::new());
+        let wanted = |cores| Placement { journal: CoreList::Cores(cores), ..Placement::default() };
+        let journals = |plan: Plan| plan.journals;
+        let agents = all_here(3, 1);
+        let planned = plan(&wanted(vec![1, 0]), &[0, 1], agents).map(journals);
+        assert_eq!(planned.unwrap(), [1, 0, 1]);
+        let error = plan(&wanted(vec![9]), &[0, 1], agents).unwrap_err().to_string();
+        assert!(error.contains("core 9 in placement.journal"), "{error}");
+        let none = Agents { journals_here: false, ..agents };
+        assert!(plan(&wanted(vec![9]), &[0, 1], none).unwrap().journals.is_empty());
     }
 
     #[test]

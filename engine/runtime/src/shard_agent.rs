@@ -1,14 +1,17 @@
 //! A shard with its links, as an agent of a core.
 //!
-//! A turn reads all links, lets the shard release what is due, collects the answers of held
-//! transactions and the messages for other shards, and then flushes each link once.
+//! A turn reads all links, lets the shard release what is due, hands its journal what was appended
+//! to the log, collects the answers and the messages for other shards that may leave, and then
+//! flushes each link once.
 
 mod connection;
+mod journaling;
 mod serve;
 
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::counters::{Counter, CounterBlock, LinkCounts};
+use crate::journal::Journal;
 use crate::links::{Lost, ShardLinks, flush, shard_id};
 use connection::{Connection, DRAIN_TIMEOUT, End, Group, Use};
 use punctual_core::{Nanos, Outbox, Shard};
@@ -22,7 +25,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stopping shard says goodbye in the first turn in which nothing arrives; peers that never
 /// pause get it after this.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
-/// How long a stopping shard waits for what is undecided.
+/// How long a stopping shard waits for what is undecided, or not durable.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that may wait for their handshake; one more shows the oldest out.
 const STRANGERS_MAX: usize = 64;
@@ -42,6 +45,10 @@ pub(crate) enum ShardControl {
 /// A shard and everything that talks to it.
 pub(crate) struct ShardAgent {
     shard: Shard,
+    /// What makes its log durable, unless it keeps to memory.
+    journal: Option<Journal>,
+    /// For how long anything waited at most to be durable.
+    lag_max: Duration,
     clock: Clock,
     limits: Limits,
     identity: Identity,
@@ -74,6 +81,8 @@ impl ShardAgent {
         let block = CounterBlock::new(format!("shard{}", shard.id().0));
         Self {
             shard,
+            journal: None,
+            lag_max: Duration::ZERO,
             clock,
             limits,
             identity,
@@ -227,9 +236,13 @@ impl ShardAgent {
             }
         }
         match connection.used_for {
+            Use::Welcoming { index, .. } => self.shard.close_session(now, index),
             Use::Session { index } => match end {
-                // Nothing is in flight, and a session of that number will not come back.
-                End::Reason(CloseReason::Stopping) => self.shard.end_session(index),
+                // Nothing is in flight, and a session of that number will not come back. But who
+                // only hung up because this shard stops asks again when it goes on.
+                End::Reason(CloseReason::Stopping) if connection.leaving.is_none() => {
+                    self.shard.end_session(index);
+                }
                 _ => self.shard.close_session(now, index),
             },
             Use::Peer { shard } => self.shard.on_peer_down(shard),
@@ -283,12 +296,13 @@ impl ShardAgent {
         Ok(work + flush(link, counts)?)
     }
 
-    /// Says goodbye once nothing is undecided and nothing more arrives, and finishes when everybody
-    /// is gone.
+    /// Says goodbye once nothing is undecided, all is durable and nothing more arrives, and finishes
+    /// when everybody is gone.
     fn stop(&mut self, now: Nanos, since: Nanos, work: usize) {
         if self.draining_since.is_none() {
             let waited = now.since(since);
-            let decided = self.shard.is_idle() || waited >= DECIDE_TIMEOUT;
+            let settled = self.shard.is_idle() && self.shard.is_durable();
+            let decided = settled || waited >= DECIDE_TIMEOUT;
             // A turn without work says that everything that had arrived is answered.
             if !decided || (work > 0 && waited < STOP_PATIENCE) {
                 return;
@@ -306,8 +320,9 @@ impl ShardAgent {
             connection.leave(now, CloseReason::Stopping);
         }
         let drained = self.draining_since.is_some_and(|since| now.since(since) >= DRAIN_TIMEOUT);
-        if drained || self.connections.is_empty() {
+        if drained || (self.connections.is_empty() && self.shard.is_durable()) {
             self.connections.clear();
+            self.close_journal();
             self.finished = true;
         }
     }
@@ -317,6 +332,9 @@ impl Agent for ShardAgent {
     fn start(&mut self, park: Option<&ParkHandle>) {
         self.park = park.cloned();
         self.peers.set_park(park);
+        if let Some(journal) = &mut self.journal {
+            journal.set_waker(park.map(|park| Arc::clone(park.waker())));
+        }
     }
 
     #[inline]
@@ -331,9 +349,11 @@ impl Agent for ShardAgent {
         }
         work += self.read(now);
         // A shard without peers holds nothing.
-        if self.peers.count() > 1 {
+        let shards = self.peers.count();
+        if shards > 1 || (shards == 1 && self.has_early_answers()) {
             work += self.shard.on_turn(self.clock.now());
         }
+        work += self.pump(now);
         work += self.write(now);
         if let Some(since) = self.stopping_since {
             self.stop(now, since, work);
@@ -359,7 +379,7 @@ impl Agent for ShardAgent {
     }
 
     fn is_expecting(&self) -> bool {
-        !self.shard.is_idle()
+        !self.shard.is_idle() || self.is_writing()
     }
 
     fn is_finished(&self) -> bool {
@@ -389,6 +409,7 @@ impl Agent for ShardAgent {
         block.set(Counter::PeerDropped, stats.peer_dropped);
         block.set(Counter::Keys, self.shard.store().len() as u64);
         block.set(Counter::StoreBytes, self.shard.store().bytes());
+        self.publish_journal();
     }
 
     fn counters(&self) -> Arc<CounterBlock> {

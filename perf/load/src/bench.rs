@@ -1,7 +1,9 @@
 //! `bench micro`: an engine, a workload on every coordinator worker, and the check of the store
 //! afterwards.
 
+mod journal;
 mod measured;
+mod recover;
 mod traffic;
 
 use crate::environment::Build;
@@ -15,7 +17,9 @@ use crate::summary::LatencySummary;
 use hdrhistogram::Histogram;
 use measured::Measured;
 use punctual_runtime::config::Config;
+use punctual_runtime::journal::RecoveryReport;
 use punctual_runtime::{CloseReason, Engine, EngineError, EngineInfo, ShardId, Transport};
+use recover::recover;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -55,6 +59,9 @@ pub struct Plan {
     pub duration: Duration,
     /// Where histogram files go.
     pub hdr: Option<PathBuf>,
+    /// Whether the engine is started again on the journals of a good run, and the store compared
+    /// once more. Every shard must have a journal.
+    pub recover: bool,
     /// The program that runs it.
     pub build: Build,
 }
@@ -135,6 +142,8 @@ pub enum Stage {
     Drain,
     /// Comparing the store with what was committed.
     Verify,
+    /// Starting again on the journals.
+    Recover,
 }
 
 /// How a run goes.
@@ -165,6 +174,8 @@ pub enum Progress {
         /// Which shard and why.
         why: String,
     },
+    /// The engine runs again on the journals of the run.
+    Recovered(Vec<RecoveryReport>),
     /// The user has interrupted the run.
     Interrupted,
 }
@@ -179,41 +190,12 @@ pub fn run(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
     plan.hdr.as_deref().map_or(Ok(()), HdrFiles::prepare).map_err(BenchError::HdrDir)?;
-    let config = plan.config.clone();
-    let builder = match plan.target {
-        Target::Embedded(transport) => Engine::embedded(config, transport),
-        Target::Served => Engine::connect(config),
-    };
-    let (sender, events) = flume::bounded(EVENTS_MAX);
-    let phase = PhaseCell::default();
-    let workers = plan.config.process.coordinators;
-    let drivers = (0..workers)
-        .map(|index| {
-            let place = (u64::from(index), u64::from(workers));
-            let shards = plan.config.cluster.shards;
-            MicroDriver::new(&plan.micro, shards, place, phase.clone(), sender.clone())
-        })
-        .collect();
-    drop(sender);
-    let engine = builder.start_with(drivers)?;
+    let Started { engine, phase, events } = start(plan, Phase::Load)?;
     progress(Progress::Started(engine.info().clone()));
-    let mut run = Run {
-        plan,
-        phase,
-        events,
-        interrupt,
-        progress,
-        workers: usize::from(workers),
-        interrupted: false,
-        down: BTreeMap::new(),
-        second: Second::new(),
-        hdr: None,
-        warmup_began: Instant::now(),
-        measure_began: Instant::now(),
-    };
+    let mut run = Run::new(plan, phase, events, interrupt, &mut *progress);
     let outcome = run.stages(&engine);
     run.phase.set(Phase::Done);
-    let hdr = run.hdr.take();
+    let (hdr, interrupted) = (run.hdr.take(), run.interrupted);
     let info = engine.info().clone();
     let counters = engine.counters().clone();
     let stopped = engine.stop();
@@ -229,7 +211,42 @@ pub fn run(
     if let Some(hdr) = hdr {
         measured.write_totals(hdr, plan)?;
     }
-    Ok(measured.report(plan, &info, &counters))
+    let wanted = plan.recover && !interrupted && measured.self_check == "ok";
+    let recovery = wanted.then(|| recover(plan, &measured.totals, interrupt, progress));
+    let mut report = measured.report(plan, &info, &counters);
+    if let Some(journal) = &mut report.durability {
+        journal.recovery = recovery;
+    }
+    Ok(report)
+}
+
+/// An engine with a driver on every worker.
+struct Started {
+    engine: Engine,
+    phase: PhaseCell,
+    events: flume::Receiver<MicroEvent>,
+}
+
+/// Starts the engine of a plan, with drivers that begin with this phase.
+fn start(plan: &Plan, first: Phase) -> Result<Started, EngineError> {
+    let config = plan.config.clone();
+    let builder = match plan.target {
+        Target::Embedded(transport) => Engine::embedded(config, transport),
+        Target::Served => Engine::connect(config),
+    };
+    let (sender, events) = flume::bounded(EVENTS_MAX);
+    let phase = PhaseCell::default();
+    phase.set(first);
+    let workers = plan.config.process.coordinators;
+    let drivers = (0..workers)
+        .map(|index| {
+            let place = (u64::from(index), u64::from(workers));
+            let shards = plan.config.cluster.shards;
+            MicroDriver::new(&plan.micro, shards, place, phase.clone(), sender.clone())
+        })
+        .collect();
+    let engine = builder.start_with(drivers)?;
+    Ok(Started { engine, phase, events })
 }
 
 /// What one second brought, from all workers.
@@ -271,7 +288,30 @@ struct Run<'a> {
     measure_began: Instant,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        plan: &'a Plan,
+        phase: PhaseCell,
+        events: flume::Receiver<MicroEvent>,
+        interrupt: &'a flume::Receiver<()>,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        Self {
+            plan,
+            phase,
+            events,
+            interrupt,
+            progress,
+            workers: usize::from(plan.config.process.coordinators),
+            interrupted: false,
+            down: BTreeMap::new(),
+            second: Second::new(),
+            hdr: None,
+            warmup_began: Instant::now(),
+            measure_began: Instant::now(),
+        }
+    }
+
     fn stages(&mut self, engine: &Engine) -> Result<Measured, BenchError> {
         self.connect()?;
         self.stage(Stage::Load);

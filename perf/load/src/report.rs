@@ -5,6 +5,10 @@
 //! that does not apply to a run is `null`, never left out. All numbers must be finite: JSON has no
 //! others.
 
+mod journal;
+
+pub use journal::{JournalFigures, RecoveryFigures};
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -143,6 +147,8 @@ pub struct Report {
     pub estimator: String,
     /// Every transaction from the beginning of the warm-up to the end.
     pub whole_run: WholeRun,
+    /// What the shards of this process wrote to their journals; `null` where none has one.
+    pub durability: Option<JournalFigures>,
 }
 
 /// What one shard did while measuring.
@@ -373,6 +379,27 @@ mod tests {
             headroom_ns: 100_000,
             estimator: "window-percentile".to_owned(),
             whole_run: WholeRun { submitted: 9, committed: 8, unknown: 1, ..WholeRun::default() },
+            durability: Some(journal()),
+        }
+    }
+
+    fn journal() -> JournalFigures {
+        let self_check = "ok".to_owned();
+        let recovery = RecoveryFigures { recover_s: 0.5, self_check, ..RecoveryFigures::default() };
+        JournalFigures {
+            mode: "journal".to_owned(),
+            dir: "a/journal".to_owned(),
+            backend: "auto".to_owned(),
+            bytes: 4096,
+            bytes_per_s: 409.6,
+            bytes_per_transaction: Some(128.0),
+            writes: 1,
+            write_mean_us: Some(130.5),
+            write_max_us: 2_000.0,
+            snapshots: 0,
+            lag_max_us: 900.0,
+            within_us: None,
+            recovery: Some(recovery),
         }
     }
 
@@ -394,7 +421,7 @@ mod tests {
             unknown late busy retries throughput_tps latency_ns intended_latency_ns lag_ns \
             open_loop_valid frames_sent messages_per_frame bytes_per_key self_check counters \
             environment warnings cross span cross_share stamped on_time_ratio late_ns hold_ns \
-            agreement_ns proposals_per_frame per_shard headroom_ns estimator whole_run";
+            agreement_ns proposals_per_frame per_shard headroom_ns estimator whole_run durability";
         let mut rest = text.as_str();
         for field in fields.split_whitespace() {
             let (_, after) = rest

@@ -10,6 +10,7 @@ use crate::tuning::Tuning;
 const STREAM: u64 = 4;
 const CLOCK_STREAM: u64 = 5;
 const PAIR_STREAM: u64 = 8;
+const RESTART_STREAM: u64 = 11;
 /// Most times that one kind of thing goes wrong in a run.
 const TIMES_MAX: u64 = 4;
 /// Share of the bound that clocks use up by jumping; as much by drifting, twice as much by offset.
@@ -86,6 +87,11 @@ pub(crate) fn plan(
         let rng = Rng::new(config.seed, PAIR_STREAM);
         Plan { rng, duration, outage_max, queue }.pairs(tuning, layout);
     }
+    if faults.crashes_shard {
+        let (duration, outage_max) = (config.duration.0.max(1), tuning.outage_max);
+        let rng = Rng::new(config.seed, RESTART_STREAM);
+        Plan { rng, duration, outage_max, queue }.restarts(tuning, layout);
+    }
     queue.plan(config.duration.0.max(1), Event::Fault(Fault::Heal));
 }
 
@@ -144,6 +150,26 @@ impl Plan<'_> {
             let second_until = second_at + self.outage();
             for (node, at, until) in [(first, at, until), (second, second_at, second_until)] {
                 self.queue.plan(at, Event::Fault(Fault::Crash { node, until }));
+            }
+        }
+    }
+
+    /// Shards with a journal crash, some of them once more while they recover.
+    fn restarts(&mut self, tuning: &Tuning, layout: Layout) {
+        let is_journaled = |shard: &u16| tuning.disk.is_journaled(*shard);
+        let journaled: Vec<u16> = (0..layout.shards).filter(is_journaled).collect();
+        if journaled.is_empty() {
+            return;
+        }
+        for _ in 0..tuning.disk.restarts {
+            let node = layout.node(Kind::Shard(*self.rng.pick(&journaled)));
+            let at = self.rng.between(0, self.duration - 1);
+            let until = at + self.outage();
+            self.queue.plan(at, Event::Fault(Fault::Crash { node, until }));
+            if self.rng.chance(400_000) {
+                let again = until + self.rng.between(1, tuning.disk.recovery);
+                let until = again + self.outage();
+                self.queue.plan(again, Event::Fault(Fault::Crash { node, until }));
             }
         }
     }

@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// The stream of random numbers that configurations are drawn from.
 const STREAM: u64 = 1;
+/// What shards keep is drawn from another one, so that everything else is drawn as without it.
+const DISK_STREAM: u64 = 9;
 
 /// Most shards and most coordinators of a run. More asked for is taken as this.
 pub(crate) const NODES_MAX: u16 = 64;
@@ -64,6 +66,61 @@ impl FromStr for Workload {
     }
 }
 
+/// What the shards still have after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SimDurability {
+    /// Nothing.
+    Memory,
+    /// All that they promised: each writes a journal.
+    Journal,
+    /// Some write a journal and some do not; which ones is drawn from the seed.
+    Mixed,
+}
+
+/// The name of a kind of durability that there is not.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no durability \"{0}\"; name one of memory, journal, mixed")]
+pub struct SimDurabilityError(String);
+
+impl SimDurability {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Journal, Self::Mixed];
+
+    /// The name in options and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Journal => "journal",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    /// In half of the runs memory, in three of ten journals, in two of ten both.
+    fn draw(rng: &mut Rng, shards: u16) -> Self {
+        match rng.below(10) {
+            0..=4 => Self::Memory,
+            5 | 6 if shards > 1 => Self::Mixed,
+            _ => Self::Journal,
+        }
+    }
+}
+
+impl fmt::Display for SimDurability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for SimDurability {
+    type Err = SimDurabilityError;
+
+    fn from_str(text: &str) -> Result<Self, SimDurabilityError> {
+        let found = Self::ALL.into_iter().find(|durability| durability.name() == text);
+        found.ok_or_else(|| SimDurabilityError(text.to_owned()))
+    }
+}
+
 /// What is simulated. Two equal configurations give the same run, event by event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimConfig {
@@ -75,6 +132,8 @@ pub struct SimConfig {
     pub coordinators: u16,
     /// What the transactions do.
     pub workload: Workload,
+    /// What the shards still have after a crash.
+    pub durability: SimDurability,
     /// What goes wrong.
     pub faults: Faults,
     /// How long transactions are submitted and things go wrong. Afterwards everything is mended,
@@ -90,6 +149,9 @@ pub struct SimConfig {
     /// Whether shards die in pairs all the time and lose much of what they tell each other, which
     /// the settings that a seed draws make seldom; for tests.
     pub deaths: bool,
+    /// Whether shards on journals crash all the time, on disks that are slow, so that there is
+    /// always something that was not written yet; for tests.
+    pub restarts: bool,
     /// A rule that the shards break; for tests of the simulator itself. It has an effect only
     /// where the core is built with its feature `mutations`.
     pub mutation: Mutation,
@@ -112,17 +174,23 @@ impl SimConfig {
             0 => Nanos(clock_bound.0 / 8),
             _ => clock_bound,
         };
+        let mut disks = Rng::new(seed, DISK_STREAM);
+        let durability = SimDurability::draw(&mut disks, shards);
+        let has_faults = faults != Faults::none() && durability != SimDurability::Memory;
+        let faults = Faults { disk: has_faults && disks.chance(500_000), ..faults };
         Self {
             seed,
             shards,
             coordinators,
             workload,
+            durability,
             faults,
             duration,
             epsilon,
             clock_bound,
             strict: clock_bound <= epsilon,
             deaths: false,
+            restarts: false,
             mutation: Mutation::None,
         }
     }
@@ -136,7 +204,8 @@ impl SimConfig {
 }
 
 /// The command that repeats a run. Options that are as the seed has them are left out; `epsilon`,
-/// `clock_bound`, `strict`, `deaths` and `mutation`, which only tests change, have no option.
+/// `clock_bound`, `strict`, `deaths`, `restarts` and `mutation`, which only tests change, have no
+/// option.
 #[must_use]
 pub fn replay_command(config: &SimConfig) -> String {
     let default = SimConfig::from_seed(config.seed);
@@ -153,6 +222,7 @@ pub fn replay_command(config: &SimConfig) -> String {
     option("faults", &config.faults, config.faults != default.faults);
     let duration = duration_text(config.duration);
     option("duration", &duration, config.duration != default.duration);
+    option("durability", &config.durability, config.durability != default.durability);
     command
 }
 
@@ -189,6 +259,12 @@ mod tests {
              --faults loss,pause --duration 1500ms"
         );
         assert_eq!(replay_command(&config), expected);
+        let durability = match config.durability {
+            SimDurability::Memory => SimDurability::Mixed,
+            _ => SimDurability::Memory,
+        };
+        let expected = format!("{expected} --durability {durability}");
+        assert_eq!(replay_command(&SimConfig { durability, ..config }), expected);
     }
 
     #[test]
@@ -208,11 +284,29 @@ mod tests {
     }
 
     #[test]
+    fn durabilities_are_read_as_they_are_written() {
+        for durability in SimDurability::ALL {
+            assert_eq!(durability.name().parse(), Ok(durability));
+        }
+        let error = "disk".parse::<SimDurability>().expect_err("no such durability");
+        assert!(error.to_string().contains("mixed"), "{error}");
+    }
+
+    #[test]
     fn seeds_draw_configurations_of_all_kinds() {
         let configs: Vec<SimConfig> = (0..200).map(SimConfig::from_seed).collect();
         for workload in Workload::ALL {
             assert!(configs.iter().any(|config| config.workload == workload));
         }
+        for durability in SimDurability::ALL {
+            let drawn = configs.iter().filter(|config| config.durability == durability);
+            assert!(drawn.count() > 10, "{durability}");
+        }
+        let on_disk = |config: &&SimConfig| config.durability != SimDurability::Memory;
+        assert!(configs.iter().filter(on_disk).count() > 60);
+        let bad_disk = |config: &&SimConfig| config.faults.disk;
+        assert!(configs.iter().filter(bad_disk).count() > 20);
+        assert!(configs.iter().filter(bad_disk).all(|config| on_disk(&config)));
         assert!((1..=5).all(|shards| configs.iter().any(|config| config.shards == shards)));
         assert!(configs.iter().any(|config| config.faults == Faults::none()));
         assert!(configs.iter().any(|config| !config.is_strict()));

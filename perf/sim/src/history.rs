@@ -83,6 +83,8 @@ pub(crate) struct End {
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) incarnation: u32,
+    /// Which start of it said so.
+    pub(crate) start: u32,
     pub(crate) commit: Nanos,
     pub(crate) aborted: bool,
     /// The encoded results.
@@ -129,15 +131,20 @@ impl Txn {
     }
 }
 
-/// One life of a shard, from a start to a crash or to the end.
+/// One life of a shard, from a start to a crash or to the end; where there is a journal, from the
+/// start that made it to the end, whatever crashes are in between.
 #[derive(Debug)]
 pub(crate) struct Incarnation {
     pub(crate) shard: u16,
     pub(crate) session: SessionId,
     /// When it started, in true time.
     pub(crate) born_at: i64,
-    /// When it crashed, in true time.
+    /// When it crashed and lost its memory, in true time.
     pub(crate) died_at: Option<i64>,
+    /// When it crashed, in true time, if it has not started again since.
+    pub(crate) crashed_at: Option<i64>,
+    /// How often it went on from its journal.
+    pub(crate) starts: u32,
     /// What was left of it.
     pub(crate) remains: Option<Shard>,
 }
@@ -178,11 +185,45 @@ impl History {
         *slot = Some(end);
     }
 
-    /// Notes the start of a shard.
+    /// Notes the start of a shard that remembers nothing.
     pub(crate) fn born(&mut self, shard: u16, session: SessionId, born_at: i64) -> u32 {
-        let life = Incarnation { shard, session, born_at, died_at: None, remains: None };
+        let (died_at, crashed_at) = (None, None);
+        for life in self.incarnations.iter_mut().filter(|it| it.shard == shard) {
+            // Its journal had no durable head yet, or could not be read.
+            life.died_at = life.died_at.or(life.crashed_at);
+        }
+        let (starts, remains) = (0, None);
+        let life = Incarnation { shard, session, born_at, died_at, crashed_at, starts, remains };
         self.incarnations.push(life);
         self.incarnations.len() as u32 - 1
+    }
+
+    /// Notes the start of a shard that goes on from the journal of this session.
+    pub(crate) fn resumed(&mut self, shard: u16, session: SessionId, now: i64) -> u32 {
+        let is_same = |it: &Incarnation| (it.shard, it.session) == (shard, session);
+        let Some(at) = self.incarnations.iter().rposition(is_same) else {
+            return self.born(shard, session, now);
+        };
+        let life = &mut self.incarnations[at];
+        life.starts += 1;
+        (life.crashed_at, life.remains) = (None, None);
+        at as u32
+    }
+
+    /// Notes the end of a shard: a crash, if `crashed_at` says when.
+    pub(crate) fn buried(
+        &mut self,
+        incarnation: u32,
+        crashed_at: Option<i64>,
+        has_journal: bool,
+        remains: Shard,
+    ) {
+        let life = &mut self.incarnations[incarnation as usize];
+        match has_journal {
+            true => life.crashed_at = crashed_at,
+            false => life.died_at = crashed_at,
+        }
+        life.remains = Some(remains);
     }
 
     /// Notes what the sealed frames of a shard to the coordinator of a session say.
@@ -222,13 +263,20 @@ impl History {
         };
         let results = reply.results.rest();
         let commit = Nanos(reply.commit);
-        let runs = &mut self.txns[txn as usize].runs;
-        let Some(known) = runs.iter().find(|run| run.incarnation == incarnation) else {
-            let results = results.to_vec();
-            runs.push(Run { incarnation, commit, aborted, results });
-            return;
+        let start = self.incarnations[incarnation as usize].starts;
+        let Txn { runs, shards, marks, .. } = &mut self.txns[txn as usize];
+        let run = || Run { incarnation, start, commit, aborted, results: results.to_vec() };
+        let Some(known) = runs.iter_mut().find(|run| run.incarnation == incarnation) else {
+            return runs.push(run());
         };
         if (known.commit, known.aborted, &*known.results) != (commit, aborted, results) {
+            // What changed nothing and concerns nobody else is not in the journal. It runs again
+            // if it comes again after a crash; then the first answer was lost with the link.
+            let is_logged = |aborted: bool| shards.len() > 1 || !(aborted || marks.is_empty());
+            if known.start < start && !is_logged(known.aborted) && !is_logged(aborted) {
+                *known = run();
+                return;
+            }
             let shard = self.incarnations[incarnation as usize].shard;
             let text = format!(
                 "shard {shard} answered T{txn} twice and differently: first as run at {}, then at \

@@ -2,9 +2,10 @@
 //!
 //! The coordinators, shards, probers and estimators are those of `punctual-core`, unchanged; what
 //! is simulated is what they run on: a network that delays, loses, repeats and reorders, links that
-//! break, clocks that are wrong, nodes that pause, crash and come back. All chance comes from a
-//! seed, so a run is repeated exactly by its [`SimConfig`], and [`replay_command`] says how. What
-//! happened is then checked against what the protocol promises (`docs/protocol.md`).
+//! break, clocks that are wrong, disks that are slow and tear what is being written, nodes that
+//! pause, crash and come back. All chance comes from a seed, so a run is repeated exactly by its
+//! [`SimConfig`], and [`replay_command`] says how. What happened is then checked against what the
+//! protocol promises (`docs/protocol.md`).
 //!
 //! The idea is that of the simulators of FoundationDB and TigerBeetle: what takes weeks to go wrong
 //! by itself goes wrong here in seconds, and as often as one likes.
@@ -14,6 +15,7 @@ mod chaos;
 mod check;
 mod clock;
 mod config;
+mod disk;
 mod env;
 mod export;
 mod faults;
@@ -29,7 +31,9 @@ mod violation;
 mod workload;
 mod world;
 
-pub use config::{SimConfig, Workload, WorkloadError, replay_command};
+pub use config::{
+    SimConfig, SimDurability, SimDurabilityError, Workload, WorkloadError, replay_command,
+};
 pub use faults::{Faults, FaultsError};
 pub use report::{SimCounts, SimReport};
 use std::any::Any;
@@ -47,7 +51,7 @@ pub fn run(config: &SimConfig) -> SimReport {
 
 /// Simulates a run of lists as [`run`] does, and writes down what the clients saw, in the form that
 /// Jepsen's checkers read: one JSON object a line. It makes sense for [`Workload::ListAppend`] and
-/// without crashes of shards, which lose their memory.
+/// where no shard loses its memory: without crashes of shards, or with journals on all of them.
 #[must_use]
 pub fn list_append_history(config: &SimConfig) -> (SimReport, String) {
     let (report, history) = World::new(config).run();

@@ -57,6 +57,26 @@ pub struct SimCounts {
     pub busy_at_quota: [u64; 3],
     /// Crashes of shards.
     pub shard_crashes: u64,
+    /// Starts of shards that went on from a journal.
+    pub recoveries: u64,
+    /// Those of them that began with a snapshot.
+    pub recoveries_from_snapshots: u64,
+    /// Those of them that found transactions undecided.
+    pub recoveries_undecided: u64,
+    /// Crashes in the middle of a recovery.
+    pub recovery_crashes: u64,
+    /// Records that were done again, those of snapshots among them.
+    pub records_replayed: u64,
+    /// Recoveries that cut a torn tail off.
+    pub torn_tails: u64,
+    /// Snapshots made.
+    pub snapshots: u64,
+    /// Writes to disks.
+    pub disk_writes: u64,
+    /// Those of them that a crash made lost or torn.
+    pub writes_harmed: u64,
+    /// Transactions refused because a journal had no room.
+    pub journal_full: u64,
     /// Crashes of coordinators.
     pub coordinator_crashes: u64,
     /// Frames sent.
@@ -118,6 +138,16 @@ impl AddAssign<&Self> for SimCounts {
             *sum += more;
         }
         self.shard_crashes += other.shard_crashes;
+        self.recoveries += other.recoveries;
+        self.recoveries_from_snapshots += other.recoveries_from_snapshots;
+        self.recoveries_undecided += other.recoveries_undecided;
+        self.recovery_crashes += other.recovery_crashes;
+        self.records_replayed += other.records_replayed;
+        self.torn_tails += other.torn_tails;
+        self.snapshots += other.snapshots;
+        self.disk_writes += other.disk_writes;
+        self.writes_harmed += other.writes_harmed;
+        self.journal_full += other.journal_full;
         self.coordinator_crashes += other.coordinator_crashes;
         self.frames += other.frames;
         self.frames_harmed += other.frames_harmed;

@@ -1,6 +1,7 @@
 //! The finer settings of a run: always drawn from the seed, never given.
 
 use crate::config::SimConfig;
+use crate::disk::DiskSettings;
 use crate::rng::Rng;
 use punctual_core::{EstimatorKind, Nanos, OwdConfig};
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(crate) struct Tuning {
     pub(crate) slow: i64,
     /// How far coordinators' clocks may be off, which costs time only.
     pub(crate) coordinator_offset: i64,
+    pub(crate) disk: DiskSettings,
 
     pub(crate) request_timeout: Duration,
     pub(crate) deadline: Duration,
@@ -125,11 +127,44 @@ impl Tuning {
             pairs: *rng.pick(&[0, 2, 6]),
             held_bytes_max: *rng.pick(&[500, 4_000, 1 << 20, 1 << 20, 1 << 20]),
             session_retention: Duration::from_mins(1),
+            disk: DiskSettings::draw(config),
         };
         if rng.chance(500_000) {
             tuning.session_retention = tuning.deadline + tuning.request_timeout;
         }
-        if config.deaths { tuning.with_deaths(config, in_flight) } else { tuning }
+        match (config.deaths, config.restarts) {
+            (true, _) => tuning.with_deaths(config, in_flight),
+            (_, true) => tuning.with_restarts(config, in_flight),
+            _ => tuning,
+        }
+    }
+
+    /// Many transactions on a fast network, and shards that are away for a short time only: so
+    /// whatever a shard says too early has arrived and was acted on when it crashes.
+    fn with_restarts(self, config: &SimConfig, in_flight: i64) -> Self {
+        let transactions_wanted = 3 * TRANSACTIONS_WANTED;
+        Self {
+            delay: 20 * MICROSECOND,
+            jitter: 10 * MICROSECOND,
+            peer_loss: 0,
+            outage_max: 3 * MILLISECOND,
+            pairs: 0,
+            service: 2_000,
+            interrupted: 0,
+            request_timeout: nanos(4 * MILLISECOND),
+            max_hold: nanos(1_000 * MILLISECOND),
+            dispatch_timeout: nanos(20 * MILLISECOND),
+            ask_after: nanos(2 * MILLISECOND),
+            pending_max: 16_384,
+            held_bytes_max: 1 << 20,
+            think: (config.duration.0 * in_flight / transactions_wanted).max(1),
+            transactions_max: 2 * transactions_wanted as usize,
+            keys: 16_usize.max(usize::from(config.shards)),
+            hot: 0,
+            single: 300_000,
+            span_max: 3,
+            ..self
+        }
     }
 
     /// Transactions on all shards, so many that some are always undecided; now and then two shards

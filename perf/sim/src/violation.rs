@@ -43,6 +43,8 @@ pub enum ViolationKind {
     NotAvailable,
     /// Virtual time hardly moves: somebody is busy with nothing.
     Livelock,
+    /// A shard cannot go on from its journal, or finds something else there than it wrote.
+    Recovery,
 }
 
 /// A broken promise.

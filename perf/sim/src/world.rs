@@ -4,6 +4,7 @@ use crate::chaos;
 use crate::check;
 use crate::clock::SimClock;
 use crate::config::{NODES_MAX, SimConfig};
+use crate::disk::{Disk, Opened};
 use crate::env::{Env, Kind, Layout, Turn, content_hash, mix};
 use crate::history::{End, Ended, History};
 use crate::keys::Keyspace;
@@ -15,7 +16,7 @@ use crate::rng::Rng;
 use crate::tuning::Tuning;
 use crate::violation::{Findings, ViolationKind};
 use crate::workload::{Generator, Plan, procedures};
-use punctual_core::{Nanos, Procedures, SessionId};
+use punctual_core::{Nanos, Procedures, SessionId, Shard, ShardConfig};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub(crate) struct World {
     clocks: Vec<SimClock>,
     hosts: Vec<Host>,
     shards: Vec<Option<ShardNode>>,
+    /// Of the shards that have a journal.
+    disks: Vec<Option<Disk>>,
     coordinators: Vec<Option<CoordinatorNode>>,
     probers: Vec<Option<ProberNode>>,
     is_healed: bool,
@@ -88,6 +91,7 @@ impl World {
             clocks: chaos::clocks(&config, &tuning, layout),
             hosts: (0..nodes).map(host).collect(),
             shards: (0..shards).map(|_| None).collect(),
+            disks: Vec::new(),
             coordinators: (0..coordinators).map(|_| None).collect(),
             probers: (0..coordinators).map(|_| None).collect(),
             is_healed: false,
@@ -106,6 +110,7 @@ impl World {
             rng,
         };
         world.lay_links();
+        world.disks = (0..shards).map(|shard| world.disk(shard)).collect();
         let links = world.env.network.links.len();
         let Env { tuning, queue, .. } = &mut world.env;
         chaos::plan(&config, tuning, layout, links, queue);
@@ -128,6 +133,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The disk of a shard, if it has a journal.
+    fn disk(&self, shard: u16) -> Option<Disk> {
+        let Self { config, procedures, env, .. } = self;
+        let settings = env.tuning.disk;
+        let shard_config = ShardNode::settings(shard, config, env);
+        let is_journaled = settings.is_journaled(shard);
+        is_journaled.then(|| Disk::new(config, settings, shard_config, procedures))
     }
 
     /// Simulates everything, checks it, and says what it came to.
@@ -233,7 +247,7 @@ impl World {
                 for (conn, content) in inbox {
                     shard.take(env, &mut turn, conn, content);
                 }
-                shard.finish(env, &mut turn);
+                shard.finish(env, &mut turn, self.disks[usize::from(at)].as_mut());
             }
             Kind::Coordinator(at) => {
                 let Some(coordinator) = &mut self.coordinators[usize::from(at)] else { return };
@@ -280,6 +294,10 @@ impl World {
                 .as_ref()
                 .and_then(CoordinatorNode::next_submission);
             next = next.into_iter().chain(submission).min();
+        }
+        if let Kind::Shard(at) = kind {
+            let written = self.disks[usize::from(at)].as_ref().and_then(Disk::next_done);
+            next = next.into_iter().chain(written).min();
         }
         if let Some(next) = next {
             self.request_turn(node, next);
@@ -341,13 +359,10 @@ impl World {
     fn start(&mut self, node: usize) {
         let session = SessionId(self.rng.draw());
         let now = self.now;
+        let mut ready_at = now;
         self.note(5, node);
         match self.env.layout.kind(node) {
-            Kind::Shard(at) => {
-                let Self { config, procedures, env, .. } = self;
-                let shard = ShardNode::new(now, at, session, config, procedures, env);
-                self.shards[usize::from(at)] = Some(shard);
-            }
+            Kind::Shard(at) => ready_at = self.start_shard(at, session),
             Kind::Coordinator(at) => {
                 let mut coordinator = CoordinatorNode::new(now, at, session, &mut self.env);
                 if self.is_healed {
@@ -361,14 +376,37 @@ impl World {
         }
         let host = &mut self.hosts[node];
         host.is_up = true;
-        host.busy_until = now;
+        host.busy_until = ready_at;
         host.paused_until = now;
         for link in 0..self.env.network.links.len() {
             if self.env.network.links[link].client == node {
-                self.env.queue.plan(now, Event::Connect { link });
+                self.env.queue.plan(ready_at, Event::Connect { link });
             }
         }
-        self.request_turn(node, now);
+        self.request_turn(node, ready_at);
+    }
+
+    /// Starts a shard, from its journal if it has one. Returns when it is ready to work.
+    fn start_shard(&mut self, at: u16, session: SessionId) -> i64 {
+        let now = self.now;
+        let index = usize::from(at);
+        let Self { config, procedures, env, disks, clocks, .. } = self;
+        let Some(disk) = &mut disks[index] else {
+            let settings = ShardConfig { session, ..ShardNode::settings(at, config, env) };
+            let incarnation = env.history.born(at, session, now);
+            let shard = Shard::new(settings, Arc::clone(procedures));
+            self.shards[index] = Some(ShardNode::new(shard, incarnation, &[], env));
+            return now;
+        };
+        let Opened { replay, end, is_new, sessions, ready_at } =
+            disk.open(now, session, &mut env.findings);
+        let shard = replay.finish(clocks[index].read(ready_at), end);
+        let incarnation = match is_new {
+            true => env.history.born(at, session, now),
+            false => env.history.resumed(at, shard.session(), now),
+        };
+        self.shards[index] = Some(ShardNode::new(shard, incarnation, &sessions, env));
+        ready_at
     }
 
     /// A node is gone with everything that it had in memory.
@@ -391,6 +429,9 @@ impl World {
         match self.env.layout.kind(node) {
             Kind::Shard(at) => {
                 self.counts.shard_crashes += 1;
+                if let Some(disk) = &mut self.disks[usize::from(at)] {
+                    disk.crash(now);
+                }
                 self.bury_shard(at, Some(now));
             }
             Kind::Coordinator(at) => {
@@ -403,13 +444,12 @@ impl World {
     }
 
     /// Keeps what is left of a shard for the checks.
-    fn bury_shard(&mut self, at: u16, died_at: Option<i64>) {
+    fn bury_shard(&mut self, at: u16, crashed_at: Option<i64>) {
         let Some(node) = self.shards[usize::from(at)].take() else { return };
         self.counts.add_shard(&node.shard.stats(), self.env.tuning.pending_max);
         self.counts += &node.counts;
-        let incarnation = &mut self.env.history.incarnations[node.incarnation as usize];
-        incarnation.died_at = died_at;
-        incarnation.remains = Some(node.shard);
+        let has_journal = self.disks[usize::from(at)].is_some();
+        self.env.history.buried(node.incarnation, crashed_at, has_journal, node.shard);
     }
 
     fn bury_coordinator(&mut self, at: u16) {
@@ -441,6 +481,9 @@ impl World {
         let now = self.now;
         self.is_healed = true;
         self.env.network.heal(now);
+        for disk in self.disks.iter_mut().flatten() {
+            disk.heal();
+        }
         for coordinator in self.coordinators.iter_mut().flatten() {
             coordinator.stop();
         }
@@ -477,6 +520,10 @@ impl World {
                 let text = format!("shard {at} still holds {held} transactions");
                 self.env.findings.add(ViolationKind::NotIdle, &[], text);
             }
+            if node.as_ref().is_some_and(|node| !node.shard.is_durable()) {
+                let text = format!("shard {at} still waits for its disk");
+                self.env.findings.add(ViolationKind::NotIdle, &[], text);
+            }
         }
         false
     }
@@ -485,7 +532,12 @@ impl World {
         self.is_healed
             && self.hosts.iter().all(|host| host.is_up)
             && self.coordinators.iter().flatten().all(CoordinatorNode::is_quiet)
-            && self.shards.iter().flatten().all(|node| node.shard.is_idle())
+            && self.shards.iter().flatten().all(|node| Self::has_settled(&node.shard))
+    }
+
+    /// Whether a shard waits for nothing, its disk included.
+    fn has_settled(shard: &Shard) -> bool {
+        shard.is_idle() && shard.is_durable()
     }
 
     /// Reads every key on its shard, and some over all shards: now that nothing is wrong, that has
@@ -522,9 +574,24 @@ impl World {
         check::unread(history, layout.shards, over_all)
     }
 
+    /// Compares what a shard has written with what it is: if it crashed now it would go on as that.
+    fn look_at_disk(&mut self, at: u16) {
+        let Some(disk) = &self.disks[usize::from(at)] else { return };
+        self.counts += &disk.counts;
+        let Some(node) = &self.shards[usize::from(at)] else { return };
+        if !Self::has_settled(&node.shard) {
+            return;
+        }
+        if let Err(error) = disk.compare(&node.shard, &self.env.history.keys) {
+            let text = format!("the journal of shard {at} is not what the shard is: {error}");
+            self.env.findings.add(ViolationKind::Recovery, &[], text);
+        }
+    }
+
     /// Ends the lives of all nodes that are left.
     fn settle(&mut self) {
         for at in 0..self.env.layout.shards {
+            self.look_at_disk(at);
             self.bury_shard(at, None);
         }
         for at in 0..self.env.layout.coordinators {

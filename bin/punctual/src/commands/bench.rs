@@ -1,5 +1,6 @@
 //! `punctual bench`: the benches, their options, and what they print.
 
+mod durability;
 mod micro;
 mod pingpong;
 mod roofline;
@@ -18,6 +19,7 @@ use std::time::Duration;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   punctual bench micro --transport tcp --duration 10s --json run.json
+  punctual bench micro --durability journal    what it costs that nothing is lost
   punctual bench pingpong --transport tcp      the bare link, for comparison
   punctual bench roofline                      the ceiling of this machine, for comparison")]
 pub(crate) enum BenchCommand {

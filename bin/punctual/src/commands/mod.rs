@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod env;
+pub(crate) mod journal;
 mod output;
 pub(crate) mod owd;
 pub(crate) mod serve;
@@ -9,8 +10,8 @@ pub(crate) mod sim;
 
 use punctual_load::BenchError;
 use punctual_load::pingpong::PingPongError;
-use punctual_runtime::EngineError;
 use punctual_runtime::config::ConfigError;
+use punctual_runtime::{EngineError, JournalError};
 
 /// The work failed.
 const FAILED: u8 = 1;
@@ -35,6 +36,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         cause.is::<UsageError>()
             || cause.is::<ConfigError>()
             || cause.downcast_ref::<EngineError>().is_some_and(EngineError::is_usage)
+            || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_usage)
             || cause.downcast_ref::<BenchError>().is_some_and(BenchError::is_usage)
             || cause.downcast_ref::<PingPongError>().is_some_and(PingPongError::is_usage)
     });

@@ -1,11 +1,11 @@
 //! `punctual serve`: shards for other processes.
 
-use crate::commands::UsageError;
+use crate::commands::{UsageError, journal};
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use clap::Args;
 use flume::RecvTimeoutError;
-use punctual_runtime::config::Config;
+use punctual_runtime::config::{Config, DurabilityMode, Modes};
 use punctual_runtime::{Counter, Engine};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,8 +20,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
   punctual serve --config docs/examples/one-shard.toml
   punctual serve --config docs/examples/two-shards.toml --shards 0    first terminal
   punctual serve --config docs/examples/two-shards.toml --shards 1    second terminal
+  punctual serve --config docs/examples/one-shard.toml --durability journal --journal-dir data
 
-What the shards hold is in memory: it is gone when the process ends.")]
+What a shard holds is in memory and gone when the process ends, unless the shard has a journal as
+well (--durability, or the section [durability] of the file). Then it goes on from that at the next
+start. Exit code 1 means that a core died, such as one whose disk failed.")]
 pub(crate) struct ServeArgs {
     /// Configuration of the cluster and of this process
     #[arg(long, value_name = "FILE")]
@@ -30,19 +33,20 @@ pub(crate) struct ServeArgs {
     /// Shards to serve here, such as 0,2, instead of those the file names
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     shards: Option<Vec<u16>>,
+
+    /// What outlives the process: memory (nothing), journal (what was answered), journal-async
+    /// (the same a moment later); one for all shards or one for each, instead of what the file says
+    #[arg(long, value_name = "MODE[,MODE...]")]
+    durability: Option<Modes>,
+
+    /// Where the journals are, instead of where the file says: each shard has a directory in DIR
+    #[arg(long, value_name = "DIR")]
+    journal_dir: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(&args.config)?;
-    if let Some(shards) = &args.shards {
-        config.process.serve = Some(shards.clone());
-    }
-    config.validate()?;
-    if config.process.serve.as_ref().is_some_and(Vec::is_empty) {
-        let text = "no shard is to be served here; give --shards, or set serve.shards".to_owned();
-        return Err(UsageError(text).into());
-    }
+    let config = config(args)?;
     let interrupted = interrupt::install()?;
     let engine = Engine::serve(config).start_shards()?;
     let info = engine.info();
@@ -52,6 +56,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for ((shard, endpoint), core) in info.endpoints.iter().zip(&info.shard_cores) {
         eprintln_line(&format!("shard {shard} serves at {endpoint} on core {core}"));
     }
+    journal::show_recoveries(&info.recoveries);
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &engine)?;
     let counters = engine.counters().clone();
@@ -63,6 +68,36 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         sum(Counter::Keys)
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration of the file, with the options on top.
+fn config(args: &ServeArgs) -> anyhow::Result<Config> {
+    let mut config = Config::load(&args.config)?;
+    let process = &mut config.process;
+    if let Some(shards) = &args.shards {
+        process.serve = Some(shards.clone());
+    }
+    if let Some(modes) = &args.durability {
+        process.durability.modes = modes.clone();
+    }
+    if let Some(dir) = &args.journal_dir {
+        process.durability.dir = dir.clone();
+    }
+    config.validate()?;
+    let process = &config.process;
+    let served = process.serve.clone().unwrap_or_else(|| (0..config.cluster.shards).collect());
+    if served.is_empty() {
+        let text = "no shard is to be served here; give --shards, or set serve.shards";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    let mode_of = |shard: &u16| process.durability.modes.mode_of(*shard);
+    let has_journal = served.iter().any(|shard| mode_of(shard) != DurabilityMode::Memory);
+    if args.journal_dir.is_some() && !has_journal {
+        let text = "--journal-dir is for shards with a journal, and there is none here; give \
+                    --durability journal as well";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    Ok(config)
 }
 
 /// Waits until the server is to stop, or one of its cores has died: stopping it says which and why.

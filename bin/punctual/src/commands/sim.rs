@@ -9,7 +9,7 @@ use clap::Args;
 use punctual_load::summary::fmt_ns;
 use punctual_runtime::Nanos;
 use punctual_runtime::config::parse_duration;
-use punctual_sim::{Faults, SimConfig, SimReport, Workload, replay_command};
+use punctual_sim::{Faults, SimConfig, SimDurability, SimReport, Workload, replay_command};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +29,7 @@ const INTERRUPTED: u8 = 130;
   punctual sim --seed 7                      one run, the same every time
   punctual sim --seed 7 --faults loss,crash  the same with other faults
   punctual sim --seeds 100 --shards 5 --workload list-append --jobs 1
+  punctual sim --seeds 1000 --durability journal --faults disk,crash
 
 What is not given is drawn from the seed. Exit code 1 means that a run broke a promise; the last
 line is then the command that repeats it.")]
@@ -56,6 +57,10 @@ pub(crate) struct SimArgs {
     /// What the transactions do: bank, counters, list-append, mixed
     #[arg(long, value_name = "NAME")]
     workload: Option<Workload>,
+
+    /// What shards still have after a crash: memory (nothing), journal (all they promised), mixed
+    #[arg(long, value_name = "NAME")]
+    durability: Option<SimDurability>,
 
     /// What goes wrong: a list such as loss,pause, or all, or none
     #[arg(long, value_name = "LIST")]
@@ -171,6 +176,7 @@ impl SimArgs {
             shards: self.shards.unwrap_or(drawn.shards),
             coordinators: self.coordinators.unwrap_or(drawn.coordinators),
             workload: self.workload.unwrap_or(drawn.workload),
+            durability: self.durability.unwrap_or(drawn.durability),
             faults: self.faults.unwrap_or(drawn.faults),
             duration: self.duration.map_or(drawn.duration, Nanos::from),
             ..drawn
@@ -186,11 +192,12 @@ fn run_one(config: &SimConfig, output: Output) -> anyhow::Result<ExitCode> {
     let mut totals = Totals::default();
     totals.add(&report);
     let failed = (!report.is_clean()).then(|| Failed::new(config, &report));
-    let SimConfig { seed, shards, coordinators, workload, faults, .. } = config;
+    let SimConfig { seed, shards, coordinators, workload, durability, faults, .. } = config;
     let verdict = if failed.is_some() { "FAILED" } else { "no violation" };
     let mut text = format!("sim of seed {seed}: {verdict}\n");
     let cluster = format!("{shards} shards, {coordinators} coordinators, workload {workload}");
     text += &row("cluster", &cluster);
+    text += &row("durability", durability.name());
     text += &row("faults", &faults.to_string());
     text += &row("virtual time", &fmt_ns(totals.virtual_ns));
     text += &counts(&totals);

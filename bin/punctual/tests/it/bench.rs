@@ -14,7 +14,7 @@ const STAMPED: [&str; 5] = ["span", "on_time_ratio", "late_ns", "hold_ns", "agre
 const OPEN_LOOP: [&str; 4] = ["rate", "intended_latency_ns", "lag_ns", "open_loop_valid"];
 
 /// The names in the first column of the first table below a line of the page on measurement.
-fn documented(line: &str) -> Vec<String> {
+pub(crate) fn documented(line: &str) -> Vec<String> {
     let page = read(&root().join("docs/measurement.md"));
     let (_, below) = page.split_once(line).unwrap_or_else(|| panic!("the page has no {line:?}"));
     let table = below.lines().skip_while(|line| !line.starts_with('|')).skip(2);
@@ -27,7 +27,7 @@ fn documented(line: &str) -> Vec<String> {
     names
 }
 
-fn keys(object: &Value) -> Vec<&str> {
+pub(crate) fn keys(object: &Value) -> Vec<&str> {
     let object = object.as_object().unwrap_or_else(|| panic!("{object} is no object"));
     let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
     keys.sort_unstable();

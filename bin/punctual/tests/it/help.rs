@@ -4,13 +4,16 @@ use crate::root;
 use crate::support::run;
 use std::collections::BTreeMap;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "punctual",
     "punctual bench",
     "punctual bench micro",
     "punctual bench pingpong",
     "punctual bench roofline",
     "punctual env",
+    "punctual journal",
+    "punctual journal check",
+    "punctual journal dump",
     "punctual owd",
     "punctual serve",
     "punctual sim",

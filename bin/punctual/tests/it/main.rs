@@ -3,12 +3,19 @@
 //!
 //! Programs are waited for by what they print, never by time, and ports are chosen by the system.
 
+mod bank;
 mod bench;
 mod cluster;
+mod crash;
 mod docs;
+mod durability;
+mod durability_faults;
 mod env;
 mod help;
+mod journal;
+mod journaled;
 mod owd;
+mod proxy;
 mod sim;
 mod support;
 mod tidy;

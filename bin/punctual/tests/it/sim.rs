@@ -43,12 +43,15 @@ fn a_seed_gives_the_same_run_every_time() {
 fn options_take_the_place_of_what_the_seed_draws() {
     let mut args = vec!["sim", "--seed", "3", "--shards", "5", "--coordinators", "4"];
     args.extend(["--workload", "list-append", "--faults", "loss,pause", "--duration", "100ms"]);
+    args.extend(["--durability", "mixed"]);
     let ended = run(&args);
     ended.expect_code(0);
     let cluster = "5 shards, 4 coordinators, workload list-append";
     assert!(ended.stdout.contains(cluster), "{}", ended.stdout);
-    let faults = ended.stdout.lines().find(|line| line.trim_start().starts_with("faults"));
-    assert!(faults.is_some_and(|line| line.ends_with(" loss,pause")), "{}", ended.stdout);
+    for (row, value) in [("faults", " loss,pause"), ("durability", " mixed")] {
+        let line = ended.stdout.lines().find(|line| line.trim_start().starts_with(row));
+        assert!(line.is_some_and(|line| line.ends_with(value)), "{}", ended.stdout);
+    }
 }
 
 #[test]

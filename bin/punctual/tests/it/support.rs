@@ -152,6 +152,11 @@ pub(crate) fn run(args: &[&str]) -> Ended {
     Running::start(args).finish()
 }
 
+/// Runs the program in a folder to its end.
+pub(crate) fn run_in(folder: &Path, args: &[&str]) -> Ended {
+    Running::spawn(Command::new(PROGRAM).current_dir(folder).args(args)).finish()
+}
+
 /// The arguments of a short `bench micro` with these options on top.
 pub(crate) fn micro<'a>(options: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["bench", "micro"];

@@ -49,7 +49,8 @@ pub struct BlockHead {
 
 impl BlockHead {
     /// The head at the front of `bytes`, if there is one.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, _) = BlockBytes::ref_from_prefix(bytes).ok()?;
         if head.magic.get() != MAGIC || head.crc.get() != crc32c::crc32c(&head.as_bytes()[8..]) {
             return None;
@@ -64,7 +65,8 @@ impl BlockHead {
     }
 
     /// Whether the block belongs to a segment.
-    pub(super) fn is_of(&self, segment: &SegmentHead) -> bool {
+    #[must_use]
+    pub fn is_of(&self, segment: &SegmentHead) -> bool {
         self.generation == segment.generation && self.segment == segment.start
     }
 }

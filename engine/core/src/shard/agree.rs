@@ -3,10 +3,10 @@
 use super::holds::Order;
 use super::pending::{Party, Stage, bind};
 use super::release::{Release, keys, writes};
-use super::session::{Outcome, SessionIndex};
+use super::session::{Gate, Outcome, SessionIndex};
 use super::{Mutation, Shard};
 use crate::Nanos;
-use crate::journal::{Lsn, Record};
+use crate::journal::Record;
 use punctual_wire::{
     BatchWriter, Key, OpReader, PeerMessage, Piece, PieceBody, RefusedReason, Reply, ReplyStatus,
     ReplyTiming, Stamp, TxnId,
@@ -54,7 +54,7 @@ impl Shard {
         if sequence == outcome.sequence {
             self.stats.repeated += 1;
             if !outcome.is_pending {
-                self.answer(session, sequence, out);
+                self.answer(session, sequence, true, out);
             }
             return;
         }
@@ -73,7 +73,7 @@ impl Shard {
             if let Some(outcome) = self.sessions.outcome_mut(session, sequence) {
                 outcome.begin(sequence, ReplyStatus::Refused(reason), Nanos::ZERO);
                 self.log(&Record::Refused { txn, reason });
-                self.answer(session, sequence, out);
+                self.answer(session, sequence, true, out);
             }
             return;
         }
@@ -349,9 +349,9 @@ impl Shard {
         body: &PieceBody<'_>,
         is_alone: bool,
         changed: bool,
-    ) -> Lsn {
+    ) -> Gate {
         if !is_alone {
-            let gate = self.log.tail();
+            let gate = Gate { lsn: self.log.tail(), is_firm: true };
             self.log(&Record::Released { txn });
             return gate;
         }
@@ -362,7 +362,7 @@ impl Shard {
         if self.log.is_on() && writes {
             self.log_single(txn, commit, body);
         }
-        self.log.tail()
+        Gate { lsn: self.log.tail(), is_firm: false }
     }
 
     /// Ends an admitted transaction that can run nowhere.
@@ -372,7 +372,8 @@ impl Shard {
         let (txn, session) = (entry.order.txn, entry.session);
         self.stats.refused += 1;
         self.log(&Record::Refused { txn, reason });
-        let (status, gate) = (ReplyStatus::Refused(reason), self.log.tail());
+        let status = ReplyStatus::Refused(reason);
+        let gate = Gate { lsn: self.log.tail(), is_firm: true };
         if self.sessions.id(session).is_some_and(|id| id.0 == txn.session)
             && let Some(outcome) = self.sessions.outcome_mut(session, txn.sequence)
             && outcome.sequence == txn.sequence

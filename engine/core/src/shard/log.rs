@@ -1,7 +1,7 @@
 //! The shard's side of its journal: what was appended, how far it is durable, and who has to wait
 //! for that (R3).
 
-use super::session::SessionIndex;
+use super::session::{Gate, Reach, SessionIndex};
 use super::{Mutation, Shard};
 use crate::Nanos;
 use crate::journal::{Durability, Lsn, Record, RecordParty};
@@ -76,7 +76,7 @@ impl Log {
         self.buffer.len() >= LOG_BYTES_MAX
     }
 
-    /// How far the log is durable, for those who wait for it: messages to other shards.
+    /// How far the log is durable for messages to other shards.
     #[inline]
     pub(super) fn durable_for_peers(&self) -> Lsn {
         if self.mutation.is(Mutation::ProposeBeforeDurable) { Lsn(u64::MAX) } else { self.durable }
@@ -84,15 +84,19 @@ impl Log {
 
     /// How far an answer may refer to the log, at `now`.
     #[inline]
-    pub(super) fn durable_for_answers(&self, now: Nanos) -> Lsn {
-        if self.durable >= self.tail {
-            return self.durable;
+    pub(super) fn reach(&self, now: Nanos) -> Reach {
+        let Self { durable, tail, .. } = *self;
+        if durable >= tail {
+            return Reach { firm: durable, loose: durable };
         }
-        let is_soon = match self.durability {
-            Durability::JournalAsync { within } => self.lag(now) <= within,
-            _ => self.mutation.is(Mutation::AnswerBeforeDurable),
+        if self.mutation.is(Mutation::AnswerBeforeDurable) {
+            return Reach { firm: tail, loose: tail };
+        }
+        let loose = match self.durability {
+            Durability::JournalAsync { within } if self.lag(now) <= within => tail,
+            _ => durable,
         };
-        if is_soon { Lsn(u64::MAX) } else { self.durable }
+        Reach { firm: durable, loose }
     }
 
     /// For how long something has been in the log without being durable.
@@ -210,20 +214,22 @@ impl Shard {
         }
     }
 
-    /// Answers with what a slot holds, as soon as that may be told.
+    /// Answers with what a slot holds, as soon as that may be told. `is_firm`: others have a part
+    /// in it, so that it waits in any case.
     #[inline]
     pub(super) fn answer(
         &mut self,
         session: SessionIndex,
         sequence: punctual_wire::TxnSequence,
+        is_firm: bool,
         out: &mut BatchWriter,
     ) {
-        let tail = self.log.tail();
-        if self.log.durable_for_answers(self.clock) >= tail {
+        let gate = Gate { lsn: self.log.tail(), is_firm };
+        if gate.is_open(self.log.reach(self.clock)) {
             let Some(outcome) = self.sessions.outcome_mut(session, sequence) else { return };
             outcome.write_reply(out);
         } else {
-            self.sessions.push_ready(session, sequence, tail);
+            self.sessions.push_ready(session, sequence, gate);
         }
     }
 
@@ -231,9 +237,9 @@ impl Shard {
     pub(super) fn entomb(&mut self, txn: TxnId, reason: RefusedReason) {
         let Some(session) = self.sessions.entomb(txn, reason) else { return };
         self.log(&Record::Refused { txn, reason });
-        let tail = self.log.tail();
+        let gate = Gate { lsn: self.log.tail(), is_firm: true };
         if self.sessions.is_open(session) {
-            self.sessions.push_ready(session, txn.sequence, tail);
+            self.sessions.push_ready(session, txn.sequence, gate);
         }
     }
 }

@@ -422,7 +422,7 @@ impl Shard {
             }
             self.run_single(commit, session, piece, writes);
         }
-        self.answer(session, sequence, out);
+        self.answer(session, sequence, false, out);
     }
 
     /// Runs a piece of a transaction on this shard alone where it lies.

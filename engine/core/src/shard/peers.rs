@@ -447,8 +447,8 @@ impl Shard {
     /// Returns how many.
     #[inline]
     pub fn write_replies(&mut self, session: super::SessionIndex, out: &mut BatchWriter) -> usize {
-        let durable = self.log.durable_for_answers(self.clock);
-        self.sessions.write_ready(session, durable, super::OUT_BYTES_MAX, out)
+        let reach = self.log.reach(self.clock);
+        self.sessions.write_ready(session, reach, super::OUT_BYTES_MAX, out)
     }
 
     /// Releases what is due and looks after time-outs and watermarks. To be called once a turn,
@@ -459,10 +459,16 @@ impl Shard {
         if now < self.next_sweep && self.pending.live().is_empty() {
             return 0;
         }
-        let now = self.advance(now);
+        self.clock = self.clock.max(now);
+        let now = self.clock;
+        let is_watched = self.is_watched();
+        if is_watched {
+            // Where nothing is said nothing is promised: an idle shard writes nothing.
+            self.log_clock();
+        }
         let released = self.release_due(now);
         if now >= self.next_sweep {
-            if self.is_watched() {
+            if is_watched {
                 self.sweep(now);
             }
             self.next_sweep = now + SWEEP_INTERVAL;

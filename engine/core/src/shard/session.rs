@@ -41,6 +41,30 @@ pub enum SessionError {
     },
 }
 
+/// How far the log has to be durable before an answer leaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gate {
+    pub(super) lsn: Lsn,
+    /// Whatever the mode: others have a part in the transaction.
+    pub(super) is_firm: bool,
+}
+
+/// How far the log counts as durable.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// For firm gates.
+    pub(super) firm: Lsn,
+    /// For the others.
+    pub(super) loose: Lsn,
+}
+
+impl Gate {
+    #[inline]
+    pub(super) fn is_open(self, reach: Reach) -> bool {
+        self.lsn <= if self.is_firm { reach.firm } else { reach.loose }
+    }
+}
+
 /// What opening a session did.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opened {
@@ -115,9 +139,9 @@ impl Outcome {
 pub(super) struct Session {
     id: SessionId,
     outcomes: Vec<Outcome>,
-    /// Outcomes that were not sent yet, each with how far the log has to be durable before it may
-    /// be; at most one for each slot counts.
-    ready: VecDeque<(TxnSequence, Lsn)>,
+    /// Outcomes that were not sent yet, each with what it waits for; at most one for each slot
+    /// counts.
+    ready: VecDeque<(TxnSequence, Gate)>,
     /// Which table this is: the sessions that the shard had made before it, counted with it.
     epoch: u32,
     /// When its last link went away; `None` while it is connected.
@@ -276,9 +300,9 @@ impl Sessions {
         is_new.then_some(index)
     }
 
-    /// Notes that an outcome can be sent once the log is durable up to `gate`.
+    /// Notes that an outcome can be sent once its gate is open.
     #[inline]
-    pub(super) fn push_ready(&mut self, index: SessionIndex, sequence: TxnSequence, gate: Lsn) {
+    pub(super) fn push_ready(&mut self, index: SessionIndex, sequence: TxnSequence, gate: Gate) {
         if let Some(session) = &mut self.sessions[index.0] {
             // Retries beyond that come again.
             if session.ready.len() < 2 * session.outcomes.len() {
@@ -287,13 +311,13 @@ impl Sessions {
         }
     }
 
-    /// Appends the replies that wait and whose gates are within `durable`, as long as `out` has
+    /// Appends the replies that wait, up to the first whose gate is not open, as long as `out` has
     /// room for more.
     #[inline]
     pub(super) fn write_ready(
         &mut self,
         index: SessionIndex,
-        durable: Lsn,
+        reach: Reach,
         out_len_max: usize,
         out: &mut BatchWriter,
     ) -> usize {
@@ -302,7 +326,7 @@ impl Sessions {
         };
         let mut taken = 0;
         while let Some((sequence, gate)) = session.ready.front().copied()
-            && gate <= durable
+            && gate.is_open(reach)
             && out.len() < out_len_max
         {
             session.ready.pop_front();

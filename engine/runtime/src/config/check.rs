@@ -3,8 +3,9 @@
 //! Files and programs go through the same checks. A [`Violation`] names the keys that it is about;
 //! whoever has the file turns them into a line.
 
-use super::{ClusterConfig, Config, CoreList, ProberSettings, ProcessConfig};
+use super::{ClusterConfig, Config, CoreList, DurabilitySettings, ProberSettings, ProcessConfig};
 use super::{show_bytes, show_duration};
+use punctual_core::journal::BLOCK_ALIGN;
 use punctual_wire::Limits;
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -48,6 +49,14 @@ const DISTANCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 /// Pauses between probes: the shortest costs a core a few percent.
 const PROBE_INTERVAL: RangeInclusive<Duration> =
     Duration::from_micros(100)..=Duration::from_secs(3600);
+/// How late an answered transaction may become durable: from what a disk needs for a write.
+const WITHIN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+/// Files of a log: small ones are changed all the time, and each is read as a whole.
+const SEGMENT_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 32;
+/// Frames that one of them has room for, so that whatever was admitted can be written down.
+const SEGMENT_FRAMES_MIN: u64 = 4;
+/// Log between two snapshots; zero is never.
+const SNAPSHOT_AFTER: RangeInclusive<u64> = 0..=1 << 50;
 /// A unit to reckon room for heads, keys and results with.
 const HEADS_BYTES: u32 = 1 << 16;
 const NAME_BYTES_MAX: usize = 64;
@@ -73,8 +82,10 @@ pub(super) fn check(config: &Config) -> Checked {
     check_timeouts(&config.process)?;
     check_times(&config.cluster, &config.process)?;
     check_prober(&config.process.prober)?;
+    check_durability(&config.process.durability, &config.cluster.limits)?;
     check_cores("placement.shards", &config.process.placement.shards)?;
     check_cores("placement.coordinators", &config.process.placement.coordinators)?;
+    check_cores("placement.journal", &config.process.placement.journal)?;
     match config.process.placement.prober {
         Some(core) => within("placement.prober", core, &CORES),
         None => Ok(()),
@@ -229,6 +240,40 @@ fn check_prober(prober: &ProberSettings) -> Checked {
     within("prober.jitter", jitter, &JITTER)?;
     within_as("prober.late_max", late_max, &TIMEOUT, show_duration)?;
     within_as("prober.lost_after", lost_after, &TIMEOUT, show_duration)
+}
+
+fn check_durability(durability: &DurabilitySettings, limits: &Limits) -> Checked {
+    let DurabilitySettings { modes, dir, segment_bytes, snapshot_after, .. } = durability;
+    if modes.0.is_empty() {
+        let message = "mode = [] names no mode; write memory, journal or journal-async";
+        return fail(&["durability.mode"], message.to_owned());
+    }
+    if dir.as_os_str().is_empty() {
+        let message = "dir = \"\" is no directory; write its path, as in \".punctual/data\"";
+        return fail(&["durability.dir"], message.to_owned());
+    }
+    within_as("durability.within", durability.within, &WITHIN, show_duration)?;
+    within_as("durability.segment_bytes", *segment_bytes, &SEGMENT_BYTES, show_bytes)?;
+    within_as("durability.snapshot_after", *snapshot_after, &SNAPSHOT_AFTER, show_bytes)?;
+    let block = BLOCK_ALIGN as u64;
+    let shown = show_bytes(*segment_bytes);
+    if !segment_bytes.is_multiple_of(block) {
+        let message = format!("segment_bytes = {shown} must be a multiple of {block}");
+        return fail(&["durability.segment_bytes"], message);
+    }
+    let room = (SEGMENT_FRAMES_MIN * u64::from(limits.frame_bytes_max)).next_multiple_of(block);
+    if *segment_bytes >= room || !modes.any_journal() {
+        return Ok(());
+    }
+    fail(
+        &["durability.segment_bytes", "cluster.limits.frame_bytes_max"],
+        format!(
+            "segment_bytes = {shown} has no room for {SEGMENT_FRAMES_MIN} frames of \
+             frame_bytes_max = {}; raise it to {}",
+            limits.frame_bytes_max,
+            show_bytes(room)
+        ),
+    )
 }
 
 fn check_cores(key: &'static str, list: &CoreList) -> Checked {

@@ -1,5 +1,6 @@
 //! What one process decides for itself.
 
+use super::DurabilitySettings;
 use super::names::named;
 use punctual_core::EstimatorKind;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub struct ProcessConfig {
     /// Whether there are more busy threads than cores, so that spinning would stall the others;
     /// `None` means: count them.
     pub overprovisioned: Option<bool>,
-    /// Which cores shards, coordinators and the prober run on.
+    /// Which cores shards, coordinators, the prober and the writers of journals run on.
     pub placement: Placement,
     /// Coordinator workers of this process.
     pub coordinators: u16,
@@ -47,6 +48,8 @@ pub struct ProcessConfig {
     pub pending_per_peer_max: u32,
     /// Transactions on one shard that may wait behind undecided ones.
     pub blocked_max: u32,
+    /// What of the shards outlives the process.
+    pub durability: DurabilitySettings,
 }
 
 impl Default for ProcessConfig {
@@ -71,6 +74,7 @@ impl Default for ProcessConfig {
             store_bytes_max: 8 << 30,
             pending_per_peer_max: 16_384,
             blocked_max: 16_384,
+            durability: DurabilitySettings::default(),
         }
     }
 }
@@ -171,7 +175,7 @@ pub enum IdleStrategy {
 
 named!(IdleStrategy { Spin = "spin", Yield = "yield", Backoff = "backoff", Park = "park" });
 
-/// Which cores shards, coordinators and the prober run on.
+/// Which cores shards, coordinators, the prober and the writers of journals run on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
     /// Cores of the shards of the cluster, by shard id, whether this process serves them or not; a
@@ -181,6 +185,9 @@ pub struct Placement {
     pub coordinators: CoreList,
     /// The core of the prober; `None` means: one that is free, else that of the first worker.
     pub prober: Option<usize>,
+    /// Cores of the threads that write journals, as with `shards`; [`Auto`](CoreList::Auto) leaves
+    /// them to the scheduler. They are seldom busy.
+    pub journal: CoreList,
 }
 
 /// Cores for a group of threads.

@@ -3,11 +3,13 @@
 use super::check::{self, BATCH, COORDINATORS, CORES, FRAME_BYTES, IN_FLIGHT, JITTER, KEY_BYTES};
 use super::check::{OPS, SESSIONS, VALUE_BYTES, WAITING};
 use super::section::{Document, Entry, Section};
-use super::{Address, ClusterConfig, Config, ConfigError, CoreList, ProberSettings, ProcessConfig};
+use super::{Address, ClusterConfig, Config, ConfigError, CoreList, DurabilitySettings, Modes};
+use super::{ProberSettings, ProcessConfig};
 use punctual_wire::Limits;
+use std::path::PathBuf;
 
 pub(super) const ROOT: &[&str] =
-    &["cluster", "serve", "coordinator", "prober", "placement", "runtime"];
+    &["cluster", "serve", "coordinator", "prober", "durability", "placement", "runtime"];
 pub(super) const CLUSTER: &[&str] =
     &["name", "shards", "clock", "epsilon", "max_hold", "dispatch_timeout", "checksum", "limits"];
 pub(super) const LIMITS: &[&str] =
@@ -27,7 +29,9 @@ pub(super) const COORDINATOR: &[&str] = &[
 ];
 pub(super) const PROBER: &[&str] =
     &["enabled", "first_interval", "first_for", "interval", "jitter", "late_max", "lost_after"];
-pub(super) const PLACEMENT: &[&str] = &["shards", "coordinators", "prober"];
+pub(super) const DURABILITY: &[&str] =
+    &["mode", "dir", "within", "segment_bytes", "snapshot_after", "backend"];
+pub(super) const PLACEMENT: &[&str] = &["shards", "coordinators", "prober", "journal"];
 pub(super) const RUNTIME: &[&str] = &["backend", "idle", "overprovisioned"];
 
 type Read = Result<(), ConfigError>;
@@ -45,6 +49,7 @@ pub(super) fn read(text: &str, file: &str) -> Result<Config, ConfigError> {
         &mut process,
     )?;
     read_prober(&root.section("prober", PROBER)?, &mut process.prober)?;
+    read_durability(&root.section("durability", DURABILITY)?, &mut process.durability)?;
     read_placement(&root.section("placement", PLACEMENT)?, &mut process)?;
     read_runtime(&root.section("runtime", RUNTIME)?, &mut process)?;
     let config = Config { cluster, process };
@@ -118,12 +123,22 @@ fn read_prober(section: &Section<'_>, prober: &mut ProberSettings) -> Read {
     section.set("lost_after", &mut prober.lost_after, Entry::duration)
 }
 
+fn read_durability(section: &Section<'_>, durability: &mut DurabilitySettings) -> Read {
+    section.set("mode", &mut durability.modes, |e| e.one_or_list(Entry::parsed).map(Modes))?;
+    section.set("dir", &mut durability.dir, |entry| entry.text().map(PathBuf::from))?;
+    section.set("within", &mut durability.within, Entry::duration)?;
+    section.set("segment_bytes", &mut durability.segment_bytes, Entry::bytes)?;
+    section.set("snapshot_after", &mut durability.snapshot_after, Entry::bytes)?;
+    section.set("backend", &mut durability.backend, Entry::parsed)
+}
+
 fn read_placement(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
     section.set("shards", &mut process.placement.shards, read_cores)?;
     section.set("coordinators", &mut process.placement.coordinators, read_cores)?;
     section.set("prober", &mut process.placement.prober, |entry| {
         entry.word_or("auto", None, |entry| entry.integer(&CORES).map(Some))
-    })
+    })?;
+    section.set("journal", &mut process.placement.journal, read_cores)
 }
 
 fn read_cores(entry: &Entry<'_>) -> Result<CoreList, ConfigError> {

@@ -254,6 +254,17 @@ impl<'a> Entry<'a> {
             .collect()
     }
 
+    /// One value, or a list of them.
+    pub(super) fn one_or_list<T>(
+        &self,
+        read: impl Fn(&Self) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, ConfigError> {
+        match self.value.get_ref().as_array() {
+            Some(_) => self.list(read),
+            None => Ok(vec![read(self)?]),
+        }
+    }
+
     /// The one word that this key knows, or else what `read` makes of it.
     pub(super) fn word_or<T>(
         &self,

@@ -1,12 +1,14 @@
 //! What files may say, and what is said about files that are wrong.
 
-use super::read::{CLUSTER, COORDINATOR, LIMITS, PLACEMENT, PROBER, ROOT, RUNTIME, SERVE};
+use super::read::{CLUSTER, COORDINATOR, DURABILITY, LIMITS, PLACEMENT, PROBER, ROOT};
+use super::read::{RUNTIME, SERVE};
 use super::*;
 use punctual_wire::Limits;
 use std::time::Duration;
 
 const ONE_SHARD: &str = include_str!("../../../../docs/examples/one-shard.toml");
 const TWO_SHARDS: &str = include_str!("../../../../docs/examples/two-shards.toml");
+const JOURNAL: &str = include_str!("../../../../docs/examples/two-shards-journal.toml");
 
 /// Every key, none with its default.
 const FULL: &str = r#"
@@ -48,10 +50,18 @@ interval = "20ms"
 jitter = 0.25
 late_max = "1ms"
 lost_after = "3s"
+[durability]
+mode = ["journal", "journal-async"]
+dir = "/var/lib/punctual"
+within = "20ms"
+segment_bytes = "16 MiB"
+snapshot_after = 0
+backend = "threads"
 [placement]
 shards = [0, 1]
 coordinators = [2, 2, 3]
 prober = 3
+journal = [1]
 [runtime]
 backend = "threads"
 idle = "park"
@@ -103,6 +113,7 @@ fn full_process() -> ProcessConfig {
             shards: CoreList::Cores(vec![0, 1]),
             coordinators: CoreList::Cores(vec![2, 2, 3]),
             prober: Some(3),
+            journal: CoreList::Cores(vec![1]),
         },
         coordinators: 3,
         in_flight: 65_536,
@@ -126,6 +137,14 @@ fn full_process() -> ProcessConfig {
         store_bytes_max: 64 << 20,
         pending_per_peer_max: 100,
         blocked_max: 200,
+        durability: DurabilitySettings {
+            modes: Modes(vec![DurabilityMode::Journal, DurabilityMode::JournalAsync]),
+            dir: "/var/lib/punctual".into(),
+            within: Duration::from_millis(20),
+            segment_bytes: 16 << 20,
+            snapshot_after: 0,
+            backend: JournalBackend::Threads,
+        },
     }
 }
 
@@ -137,12 +156,13 @@ fn every_key_of_a_file_reaches_its_field() {
 
 #[test]
 fn words_stand_for_what_is_decided_by_itself() {
-    let words =
-        "epsilon = \"auto\"\n[prober]\nenabled = \"auto\"\n[placement]\nprober = \"auto\"\n";
+    let words = "epsilon = \"auto\"\n[prober]\nenabled = \"auto\"\n\
+                 [placement]\nprober = \"auto\"\njournal = \"auto\"\n";
     let config = parse(&format!("[cluster]\nshards = [\"127.0.0.1:1\"]\n{words}")).unwrap();
     assert_eq!(config.cluster.epsilon, None);
     assert_eq!(config.process.prober.enabled, None);
     assert_eq!(config.process.placement.prober, None);
+    assert_eq!(config.process.placement.journal, CoreList::Auto);
 }
 
 #[test]
@@ -159,6 +179,14 @@ fn the_one_shard_example_is_valid() {
     let config = Config::from_toml(ONE_SHARD, "one-shard.toml").unwrap();
     assert_eq!(config.cluster.shards, 1);
     assert_eq!(config.process.store_bytes_max, 1 << 30);
+}
+
+#[test]
+fn the_journal_example_is_valid_and_its_clock_outlives_the_machine() {
+    let config = Config::from_toml(JOURNAL, "two-shards-journal.toml").unwrap();
+    let modes = &config.process.durability.modes;
+    assert_eq!([0, 1].map(|shard| modes.mode_of(shard)), [DurabilityMode::Journal; 2]);
+    assert_eq!(config.cluster.clock.resolve(&config.cluster.addresses), ClockSource::Realtime);
 }
 
 #[test]
@@ -183,6 +211,7 @@ fn the_two_shards_example_spells_out_every_default() {
         ("serve", SERVE),
         ("coordinator", COORDINATOR),
         ("prober", PROBER),
+        ("durability", DURABILITY),
         ("placement", PLACEMENT),
         ("runtime", RUNTIME),
     ];
@@ -212,7 +241,7 @@ fn unknown_keys_give_their_line_and_the_nearest_right_name() {
     assert_eq!(
         refused("[placement]\nzebra = 1\n"),
         "cluster.toml:4: unknown key \"zebra\" in [placement]; known here: shards, coordinators, \
-         prober"
+         prober, journal"
     );
 }
 
@@ -294,6 +323,68 @@ fn times_of_transactions_on_several_shards_have_bounds_and_fit_each_other() {
     }
     let whole = parse("cluster.shards = [\"a:1\"]\nprober.jitter = 0\n").unwrap();
     assert!(whole.process.prober.jitter.abs() < f64::EPSILON);
+}
+
+#[test]
+fn one_mode_is_for_all_shards_and_a_list_for_each() {
+    let modes = |line: &str| {
+        let config = parse(&format!("cluster.shards = [\"a:1\", \"b:1\"]\n{line}\n"));
+        config.map(|config| config.process.durability.modes)
+    };
+    let journal = DurabilityMode::Journal;
+    let both = Modes(vec![DurabilityMode::Memory, journal]);
+    assert_eq!(modes("durability.mode = \"journal\""), Ok(Modes::from(journal)));
+    assert_eq!(modes("durability.mode = [\"journal\"]"), Ok(Modes::from(journal)));
+    assert_eq!(modes("durability.mode = [\"memory\", \"journal\"]"), Ok(both));
+}
+
+#[test]
+fn journals_have_a_place_a_bound_and_room_for_what_is_admitted() {
+    let cases = [
+        ("mode = []", "mode = [] names no mode; write memory, journal or journal-async"),
+        (
+            "mode = \"jornal\"",
+            "mode = \"jornal\" is not one of memory, journal, journal-async; \
+             did you mean \"journal\"?",
+        ),
+        (
+            "mode = [\"journal\", \"disk\"]",
+            "mode[1] = \"disk\" is not one of memory, journal, journal-async",
+        ),
+        ("mode = 1", "mode = 1 is a whole number; write text in quotes"),
+        ("dir = \"\"", "dir = \"\" is no directory; write its path, as in \".punctual/data\""),
+        ("within = \"999us\"", "within = 999us is outside 1ms..=1m"),
+        ("within = \"61s\"", "within = 61s is outside 1ms..=1m"),
+        ("segment_bytes = \"512 KiB\"", "segment_bytes = 512 KiB is outside 1 MiB..=4 GiB"),
+        ("segment_bytes = 8388609", "segment_bytes = 8388609 B must be a multiple of 4096"),
+        ("snapshot_after = \"2 PiB\"", "snapshot_after = 2 PiB is outside 0 B..=1 PiB"),
+        ("backend = \"tokio\"", "backend = \"tokio\" is not one of auto, glommio, threads"),
+    ];
+    for (line, message) in cases {
+        let error = refused(&format!("[durability]\n{line}\n"));
+        assert_eq!(error, format!("cluster.toml:4: {message}"));
+    }
+    assert_eq!(
+        refused("[placement]\njournal = [1024]\n"),
+        "cluster.toml:4: journal[0] = 1024 is outside 0..=1023"
+    );
+}
+
+#[test]
+fn the_files_of_a_log_have_room_for_four_frames_where_there_is_a_log() {
+    let small = "segment_bytes = \"3 MiB\"\n";
+    assert_eq!(
+        refused(&format!("[durability]\nmode = \"journal\"\n{small}")),
+        "cluster.toml:5: segment_bytes = 3 MiB has no room for 4 frames of \
+         frame_bytes_max = 1048576; raise it to 4 MiB"
+    );
+    assert_eq!(
+        refused("limits.frame_bytes_max = 33554433\n[durability]\nmode = \"journal-async\"\n"),
+        "cluster.toml:3: segment_bytes = 64 MiB has no room for 4 frames of \
+         frame_bytes_max = 33554433; raise it to 131076 KiB"
+    );
+    let memory = parse(&format!("cluster.shards = [\"a:1\"]\n[durability]\n{small}"));
+    assert_eq!(memory.unwrap().process.durability.segment_bytes, 3 << 20);
 }
 
 #[test]
@@ -422,7 +513,8 @@ fn files_are_read_from_disk_and_missing_ones_are_named() {
 fn settings_of_a_process_leave_the_cluster_hash_alone() {
     let cluster = "[cluster]\nname = \"full\"\nshards = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n";
     let plain = parse(cluster).unwrap();
-    let process = "[serve]\nshards = [1]\n[coordinator]\nbatch = 8\n[runtime]\nidle = \"park\"\n";
+    let process = "[serve]\nshards = [1]\n[coordinator]\nbatch = 8\n[runtime]\nidle = \"park\"\n\
+                   [durability]\nmode = \"journal\"\n";
     let other = parse(&format!("{cluster}{process}")).unwrap();
     assert_ne!(plain.process, other.process);
     assert_eq!(plain.cluster.hash(), other.cluster.hash());

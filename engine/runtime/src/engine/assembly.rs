@@ -1,5 +1,7 @@
 //! Puts an engine together: which agents there are, where they live and how they reach each other.
 
+mod recovery;
+
 use super::{Engine, EngineBuilder, EngineError, EngineInfo, Part, Transport};
 use crate::acceptor::{Acceptor, Door};
 use crate::agent::Agent;
@@ -9,15 +11,13 @@ use crate::config::{Backend, ClusterConfig, Config, IdleStrategy};
 use crate::core_loop::{CoreLoop, IdlePlan};
 use crate::counters::{CounterBlock, Counters};
 use crate::driver::Driver;
+use crate::journal::{Journal, RecoveryReport};
 use crate::links::{LinkSettings, Route, ShardLinks};
 use crate::placement::{self, Agents, Plan};
 use crate::prober::{Audience, ProberAgent, ProberStop};
 use crate::shard_agent::{ShardAgent, ShardControl};
 use crate::worker::{SampleQueue, Worker, WorkerControl};
-use punctual_core::{
-    Coordinator, CoordinatorConfig, OwdConfig, ProberConfig, Procedures, SessionId, Shard,
-    ShardConfig, ShardId,
-};
+use punctual_core::{Coordinator, CoordinatorConfig, OwdConfig, ProberConfig, Procedures, Shard};
 use punctual_link::{CoreWaker, Endpoint, Identity, Link, Listener, Parker, ring_pair};
 use punctual_wire::{Features, Role};
 use std::collections::BTreeMap;
@@ -62,6 +62,9 @@ pub(super) struct Assembly {
     clock: Clock,
     identity: Identity,
     warnings: Vec<String>,
+    /// How each shard that has a journal went on from it, and where that is.
+    recoveries: Vec<RecoveryReport>,
+    journals: Vec<(u16, PathBuf)>,
     cores: BTreeMap<usize, CoreDraft>,
     /// Who is where, once that is known: where the shards of this process listen, and how to attach
     /// a link to them.
@@ -84,12 +87,15 @@ impl Assembly {
         let (cluster, process) = (&config.cluster, &config.process);
         // The mask is read before anything is pinned.
         let allowed = crate::host::allowed_cores();
+        let mode_of = |shard: &u16| process.durability.durability_of(*shard);
+        let journals_here = served(part, &config).iter().any(|shard| mode_of(shard).is_on());
         let agents = Agents {
             shards: cluster.shards.into(),
             workers: process.coordinators.into(),
             shards_here: part != Part::Connect,
             workers_here,
             prober_here: workers_here && process.prober.enabled.unwrap_or(cluster.shards > 1),
+            journals_here,
         };
         let plan = placement::plan(&process.placement, &allowed, agents)?;
         let (backend, warning) = backend::choose(process.backend)?;
@@ -113,6 +119,8 @@ impl Assembly {
             plan,
             backend,
             warnings,
+            recoveries: Vec::new(),
+            journals: Vec::new(),
             cores: BTreeMap::new(),
             endpoints: Vec::new(),
             controls: Vec::new(),
@@ -123,7 +131,7 @@ impl Assembly {
     }
 
     pub(super) fn build<D: Driver>(mut self, drivers: Vec<D>) -> Result<Engine, EngineError> {
-        let served = self.served();
+        let served = served(self.part, &self.config);
         let Agency { shards, workers, prober, doors, finished } = self.agents(&served, drivers)?;
         let info = EngineInfo {
             backend: self.backend,
@@ -133,6 +141,8 @@ impl Assembly {
             pinned: false,
             overprovisioned: self.idle.overprovisioned,
             endpoints: std::mem::take(&mut self.endpoints),
+            recoveries: std::mem::take(&mut self.recoveries),
+            journals: std::mem::take(&mut self.journals),
             warnings: std::mem::take(&mut self.warnings),
         };
         // What waits for its shard may be sent at the end of its deadline and have another one.
@@ -165,9 +175,11 @@ impl Assembly {
         drivers: Vec<D>,
     ) -> Result<Agency, EngineError> {
         let drafts = self.drafts(served)?;
+        let made = self.make_shards(served)?;
         let (mut doors, mut shards) = (Vec::new(), Vec::new());
-        for ShardDraft { shard, control, receiver, listener } in drafts {
-            let agent = self.shard_agent(shard, receiver)?;
+        for (draft, (state, journal)) in drafts.into_iter().zip(made) {
+            let ShardDraft { shard, control, receiver, listener } = draft;
+            let agent = self.shard_agent(state, journal, receiver)?;
             let core = self.place(self.plan.shards[usize::from(shard)], Box::new(agent))?;
             if let Some(listener) = listener {
                 let (control, core) = (control.clone(), Arc::clone(&core));
@@ -195,16 +207,6 @@ impl Assembly {
         Ok(Agency { shards, workers, prober, doors, finished })
     }
 
-    /// The shards of this process.
-    fn served(&self) -> Vec<u16> {
-        let all = || (0..self.config.cluster.shards).collect();
-        match self.part {
-            Part::Connect => Vec::new(),
-            Part::Embedded(_) => all(),
-            Part::Serve => self.config.process.serve.clone().unwrap_or_else(all),
-        }
-    }
-
     /// Opens the doors of the shards of this process.
     fn drafts(&mut self, served: &[u16]) -> Result<Vec<ShardDraft>, EngineError> {
         let mut drafts = Vec::new();
@@ -224,34 +226,20 @@ impl Assembly {
 
     fn shard_agent(
         &self,
-        shard: u16,
+        shard: Shard,
+        journal: Option<Journal>,
         control: flume::Receiver<ShardControl>,
     ) -> Result<ShardAgent, EngineError> {
-        let (cluster, process) = (&self.config.cluster, &self.config.process);
-        // One number names this run of the shard to coordinators and to its peers.
-        let identity = Identity { session: random(), ..self.identity };
-        let config = ShardConfig {
-            session: SessionId(identity.session),
-            limits: cluster.limits,
-            sessions_max: process.sessions_max,
-            session_retention: SESSION_RETENTION,
-            store_bytes_max: process.store_bytes_max,
-            seed: random(),
-            memory: crate::sys::memory_hooks(),
-            epsilon: cluster.clock_bound(),
-            max_hold: cluster.max_hold,
-            dispatch_timeout: cluster.dispatch_timeout,
-            pending_per_peer_max: process.pending_per_peer_max,
-            blocked_max: process.blocked_max,
-            ..ShardConfig::new(ShardId(shard), cluster.shards)
-        };
+        let id = shard.id().0;
+        let identity = Identity { session: shard.session().0, ..self.identity };
         let settings =
-            LinkSettings { from: shard, ..link_settings(&self.config, identity, Role::Peer) };
-        let peers = ShardLinks::new(self.routes(Some(shard))?, settings);
-        let shard = Shard::new(config, Arc::clone(&self.procedures));
-        let sessions_max = process.sessions_max;
-        let limits = cluster.limits;
-        Ok(ShardAgent::new(shard, self.clock, limits, identity, sessions_max, peers, control))
+            LinkSettings { from: id, ..link_settings(&self.config, identity, Role::Peer) };
+        let peers = ShardLinks::new(self.routes(Some(id))?, settings);
+        let (limits, sessions_max) = (self.config.cluster.limits, self.config.process.sessions_max);
+        let mut agent =
+            ShardAgent::new(shard, self.clock, limits, identity, sessions_max, peers, control);
+        agent.set_journal(journal);
+        Ok(agent)
     }
 
     fn worker<D: Driver>(
@@ -375,6 +363,16 @@ impl Assembly {
             return Err(EngineError::Died { name, why });
         }
         Ok(Counters::new(blocks))
+    }
+}
+
+/// The shards that run in this process.
+fn served(part: Part, config: &Config) -> Vec<u16> {
+    let all = || (0..config.cluster.shards).collect();
+    match part {
+        Part::Connect => Vec::new(),
+        Part::Embedded(_) => all(),
+        Part::Serve => config.process.serve.clone().unwrap_or_else(all),
     }
 }
 

@@ -1,8 +1,9 @@
 //! One connection of a shard: what it is used for, and how it ends.
 
+use punctual_core::journal::Lsn;
 use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId};
 use punctual_link::{HandshakeError, Link, LinkError};
-use punctual_wire::{CloseReason, Frame, FrameKind, FrameReader, Handshake, Limits, WireError};
+use punctual_wire::{CloseReason, Features, Frame, FrameKind, FrameReader, Handshake, Limits, WireError};
 use std::time::Duration;
 
 /// How long somebody who was told goodbye has to hang up.
@@ -13,6 +14,9 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) enum Use {
     /// Nobody has said hello yet.
     Shaking { since: Nanos },
+    /// A coordinator worker whose session is not durable yet: only then is it told which outcome
+    /// table it has.
+    Welcoming { index: SessionIndex, gate: Lsn, features: Features },
     /// A coordinator worker.
     Session { index: SessionIndex },
     /// Another shard, with a lower id, that has not answered our welcome yet.
@@ -69,7 +73,9 @@ impl Connection {
             return Group::Working;
         }
         match self.used_for {
-            Use::Session { .. } | Use::Echo | Use::Nothing => Group::Working,
+            Use::Welcoming { .. } | Use::Session { .. } | Use::Echo | Use::Nothing => {
+                Group::Working
+            }
             Use::Visitor { .. } | Use::Peer { .. } => Group::Peers,
             Use::Probe => Group::Probers,
             Use::Shaking { .. } if self.link.is_local() => Group::Working,

@@ -4,6 +4,7 @@ use super::connection::{Connection, End, Use, end_of, see_off};
 use super::{HANDSHAKE_TIMEOUT, ShardAgent};
 use crate::driver::LinkEvent;
 use crate::links::{Lost, Room, exchange, shard_id};
+use punctual_core::journal::Lsn;
 use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId, answer_probes};
 use punctual_link::{OUTGOING_BYTES_MAX, ServerHandshake, Visitor};
 use punctual_wire::{
@@ -28,6 +29,7 @@ impl ShardAgent {
         }
         match connection.used_for {
             Use::Session { index } => self.serve_session(at, index),
+            Use::Welcoming { index, gate, features } => self.welcome(at, index, gate, features),
             Use::Visitor { shard, session } => self.serve_visitor(now, at, shard, session),
             Use::Peer { shard } => self.serve_peer(at, shard),
             Use::Probe => self.serve_probe(at),
@@ -176,18 +178,38 @@ impl ShardAgent {
             Err(error) => return Err(End::Handshake(error)),
         };
         let used_for = self.use_of(now, at, &visitor)?;
-        let epoch = match used_for {
-            Use::Session { index } => self.shard.session_epoch(index),
-            _ => 0,
-        };
         let connection = &mut self.connections[at];
         // First of all: if the visitor is gone already, its session has to be closed with the link.
         connection.used_for = used_for;
         connection.checksum = visitor.features.contains(Features::CHECKSUM);
-        let link = connection.link.as_mut();
-        ServerHandshake::accept(link, &self.identity, id, epoch, visitor.features);
-        connection.link.flush()?;
-        tracing::debug!(shard = id, peer = connection.link.peer(), ?visitor, "welcome");
+        tracing::debug!(shard = id, peer = connection.link.peer(), ?visitor, "a visitor");
+        if let Use::Welcoming { index, gate, features } = used_for {
+            return self.welcome(at, index, gate, features);
+        }
+        self.accept(at, 0, visitor.features)
+    }
+
+    /// Welcomes a coordinator once its session is durable. Were it told sooner, and the shard
+    /// crashed, then its next session there might bear the same epoch and be taken for this one,
+    /// without the tombstones that this one had come to have.
+    fn welcome(
+        &mut self,
+        at: usize,
+        index: SessionIndex,
+        gate: Lsn,
+        features: Features,
+    ) -> Result<usize, End> {
+        if self.shard.log_ends().1 < gate {
+            return Ok(0);
+        }
+        self.connections[at].used_for = Use::Session { index };
+        self.accept(at, self.shard.session_epoch(index), features)
+    }
+
+    fn accept(&mut self, at: usize, epoch: u32, features: Features) -> Result<usize, End> {
+        let link = self.connections[at].link.as_mut();
+        ServerHandshake::accept(link, &self.identity, self.shard.id().0, epoch, features);
+        link.flush()?;
         Ok(1)
     }
 
@@ -207,12 +229,14 @@ impl ShardAgent {
                     ServerHandshake::reject(self.connections[at].link.as_mut(), reason);
                     End::Session(error)
                 })?;
-                self.replace_older(
-                    now,
-                    at,
-                    |used_for| matches!(used_for, Use::Session { index: other } if *other == index),
-                );
-                Ok(Use::Session { index })
+                self.replace_older(now, at, |used_for| match used_for {
+                    Use::Session { index: other } | Use::Welcoming { index: other, .. } => {
+                        *other == index
+                    }
+                    _ => false,
+                });
+                let (gate, _) = self.shard.log_ends();
+                Ok(Use::Welcoming { index, gate, features: visitor.features })
             }
             // The one with the lower id connects, so that two shards have one link.
             Role::Peer if visitor.from < self.shard.id().0 => {

@@ -6,6 +6,7 @@
 
 mod apart;
 mod cluster;
+mod durability;
 mod hostile;
 mod idle;
 mod peers;

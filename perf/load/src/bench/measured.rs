@@ -1,7 +1,7 @@
 //! What came of a run, and the report about it.
 
 use super::traffic::Traffic;
-use super::{Plan, Target};
+use super::{Plan, Target, journal};
 use crate::environment;
 use crate::hgrm::{HdrFileError, HdrFiles};
 use crate::histogram::Recorder;
@@ -47,6 +47,8 @@ impl Measured {
             Target::Served => "served",
         };
         let duration_s = totals.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
+        let measured = (totals.committed, duration_s);
+        let durability = journal::figures(plan, info, counters, &traffic, measured);
         let (keys, bytes) =
             (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
         let punctuality = totals.punctuality.as_deref();
@@ -101,6 +103,7 @@ impl Measured {
             headroom_ns: u64::try_from(process.headroom.as_nanos()).unwrap_or(u64::MAX),
             estimator: process.estimator.name().to_owned(),
             whole_run: totals.whole_run,
+            durability,
         }
     }
 
@@ -135,11 +138,11 @@ fn summary(recorder: &Recorder) -> LatencySummary {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-fn as_f64(count: u64) -> f64 {
+pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
 /// A quotient, if there is one.
-fn ratio(count: u64, by: f64) -> Option<f64> {
+pub(super) fn ratio(count: u64, by: f64) -> Option<f64> {
     (by > 0.0).then(|| as_f64(count) / by)
 }

@@ -16,6 +16,10 @@ pub(super) struct Traffic {
     /// Proposals of the shards of this process, and the frames that these shards sent in all.
     pub(super) proposals: u64,
     pub(super) shard_frames: u64,
+    /// What the shards of this process wrote to their journals, and for how long.
+    pub(super) journal_bytes: u64,
+    pub(super) journal_writes: u64,
+    pub(super) journal_write_ns: u64,
     /// The shards of this process.
     pub(super) shards: Vec<ShardFigures>,
 }
@@ -43,6 +47,9 @@ impl Traffic {
             retries: counters.sum("worker", Counter::Retries),
             proposals: counters.sum("shard", Counter::ProposalsSent),
             shard_frames: counters.sum("shard", Counter::FramesSent),
+            journal_bytes: counters.sum("shard", Counter::JournalBytes),
+            journal_writes: counters.sum("shard", Counter::JournalWrites),
+            journal_write_ns: counters.sum("shard", Counter::JournalWriteNs),
             shards: counters.blocks().iter().filter_map(|block| figures(block)).collect(),
         }
     }
@@ -60,6 +67,9 @@ impl Traffic {
             retries: self.retries.saturating_sub(earlier.retries),
             proposals: self.proposals.saturating_sub(earlier.proposals),
             shard_frames: self.shard_frames.saturating_sub(earlier.shard_frames),
+            journal_bytes: self.journal_bytes.saturating_sub(earlier.journal_bytes),
+            journal_writes: self.journal_writes.saturating_sub(earlier.journal_writes),
+            journal_write_ns: self.journal_write_ns.saturating_sub(earlier.journal_write_ns),
             shards: shards.collect(),
         }
     }
@@ -101,6 +111,9 @@ mod tests {
             retries: 0,
             proposals: frames * 2,
             shard_frames: 0,
+            journal_bytes: frames * 4096,
+            journal_writes: frames,
+            journal_write_ns: 0,
             shards: shards.to_vec(),
         }
     }
@@ -113,6 +126,7 @@ mod tests {
         let after = traffic(15, &[figures(0, 150, 3), figures(1, 260, 4)]);
         let since = after.since(&before);
         assert_eq!((since.frames, since.proposals), (5, 10));
+        assert_eq!((since.journal_bytes, since.journal_writes), (5 * 4096, 5));
         assert_eq!(since.shards, [figures(0, 50, 3), figures(1, 60, 4)]);
     }
 }

@@ -40,8 +40,9 @@ fn check_agreement(history: &History, at: u32, txn: &Txn, findings: &mut Finding
     }
 }
 
-/// If it ran on a shard that kept its memory, it ran on all others that kept theirs. One that
-/// crashed after the transaction was submitted may have crashed before it ran.
+/// If it ran on a shard that kept its memory, it ran on all others that kept theirs, those with a
+/// journal always among them. One without that crashed after the transaction was submitted may have
+/// crashed before it ran.
 fn check_whole(history: &History, survey: &Survey, at: u32, txn: &Txn, findings: &mut Findings) {
     let lives = &survey.ran_in[at as usize];
     let is_alive = |life: &u32| history.incarnations[*life as usize].died_at.is_none();

@@ -108,7 +108,7 @@ fn check_versions(shard: u16, key: u32, mut reads: Vec<(u32, Vec<u32>)>, finding
 }
 
 /// The accounts always add up to zero, for whoever reads all of them and in the end. A shard that
-/// crashed has forgotten its accounts, so nothing is said then.
+/// crashed without a journal has forgotten its accounts, so nothing is said then.
 pub(super) fn check_sums(history: &History, findings: &mut Findings) {
     if history.incarnations.iter().any(|incarnation| incarnation.died_at.is_some()) {
         return;

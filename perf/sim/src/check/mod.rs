@@ -7,6 +7,9 @@
 //! graph of who met whom (`realtime`). Lists and sums are checked without any of these times
 //! (`lists`).
 //!
+//! A shard that goes on from its journal is the same life of it, however often it crashes: all of
+//! this holds across its crashes; one without a journal has a new life each time.
+//!
 //! A transaction whose outcome is unknown may have run or not. Where it ran, the shard's answer is
 //! in the history, although it never arrived, and it is checked like any other. Only one that ran
 //! after its coordinator had used its slot again left no answer. Its mark tells that it ran, and
@@ -27,6 +30,7 @@ use crate::history::{Ended, History, Purpose};
 use crate::report::SimCounts;
 use crate::violation::Findings;
 use crate::workload::Plan;
+use punctual_wire::RefusedReason;
 use survey::Survey;
 
 /// Checks everything.
@@ -39,7 +43,10 @@ pub(crate) fn check(
     let survey = Survey::new(history, findings);
     counts.unplaced = survey.unplaced.iter().map(|txns| txns.len() as u64).sum();
     for txn in &history.txns {
-        let count = match txn.end.as_ref().map(|end| end.how) {
+        let how = txn.end.as_ref().map(|end| end.how);
+        let is_full = how == Some(Ended::Refused(RefusedReason::JournalFull));
+        counts.journal_full += u64::from(is_full);
+        let count = match how {
             Some(Ended::Committed(_)) => &mut counts.committed,
             Some(Ended::Aborted(_)) => &mut counts.aborted,
             Some(Ended::Refused(_)) => &mut counts.refused,

@@ -50,6 +50,7 @@ impl Story {
         let id = TxnId { session: 1, sequence: TxnSequence(u64::from(at) + 1) };
         let runs = runs.iter().map(|(shard, results)| Run {
             incarnation: u32::from(*shard),
+            start: 0,
             commit: Nanos(commit),
             aborted: false,
             results: results.clone(),
@@ -336,6 +337,79 @@ fn two_answers_or_two_ends_of_a_transaction_are_noticed() {
     let told = findings.take(|_| String::new());
     let kinds: Vec<ViolationKind> = told.iter().map(|violation| violation.kind).collect();
     assert_eq!(kinds, [ViolationKind::AnsweredTwice, ViolationKind::EndedTwice]);
+}
+
+/// What is found when shard 0 answers a transaction, goes on from its journal if it has one, and
+/// answers it at another time.
+fn answered_again(
+    steps: &[(u32, Action)],
+    marks: &[i64],
+    status: ReplyStatus,
+    has_journal: bool,
+) -> Vec<ViolationKind> {
+    let mut story = Story::new();
+    let at = story.committed(10, 1_000, steps, &[]);
+    if !marks.is_empty() {
+        story.mark(at, marks);
+    }
+    let session = SessionId(7);
+    let life = story.history.born(0, session, 0);
+    let mut findings = Findings::default();
+    for commit in [1_000, 2_000] {
+        let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
+        let sequence = story.txn(at).id.sequence;
+        Reply::write(&mut out, sequence, status, commit, 1, &sums(&[5]));
+        out.seal();
+        story.history.observe(life, SessionId(1), out.sealed(), &mut findings);
+        if has_journal {
+            assert_eq!(story.history.resumed(0, session, 5), life, "it is the same life");
+        }
+    }
+    let last = story.txn(at).runs[0].commit;
+    assert_eq!(last == Nanos(2_000), findings.count() == 0, "an answer that may be new counts");
+    let told = findings.take(|_| String::new());
+    told.into_iter().map(|violation| violation.kind).collect()
+}
+
+#[test]
+fn after_a_crash_only_what_is_in_no_journal_may_have_another_answer() {
+    let (read, add) = ((NUMBERS[0], Action::Get), (NUMBERS[0], Action::Add(5)));
+    let other = (NUMBERS[1], Action::Get);
+    let (committed, aborted) = (ReplyStatus::Committed, ReplyStatus::Aborted);
+    let differs = [ViolationKind::AnsweredTwice];
+    assert_eq!(answered_again(&[read], &[], committed, true), []);
+    assert_eq!(answered_again(&[add], &[1], aborted, true), []);
+    assert_eq!(answered_again(&[read], &[], committed, false), differs, "without a crash");
+    assert_eq!(answered_again(&[add], &[1], committed, true), differs, "it was written down");
+    assert_eq!(answered_again(&[read, other], &[], committed, true), differs, "others know of it");
+}
+
+#[test]
+fn what_ran_before_a_crash_must_be_there_afterwards_where_there_is_a_journal() {
+    let story = |has_journal: bool| {
+        let (mut story, at) = on_both_shards();
+        story.txn(at).runs[1].results = sums(&[6, 1]);
+        story.mark(at, &[1, 0]);
+        let Story { history, .. } = &mut story;
+        let config = ShardConfig::new(ShardId(1), SHARDS);
+        let dead = Shard::new(config, Arc::new(Procedures::new()));
+        history.buried(1, Some(50), has_journal, dead);
+        if has_journal {
+            assert_eq!(history.resumed(1, SessionId(0), 60), 1);
+        } else {
+            // It answered, but the answer is not known here.
+            history.txns[at as usize].runs.pop();
+            history.txns[at as usize].end = None;
+            history.born(1, SessionId(1), 60);
+        }
+        story
+    };
+    assert_eq!(story(true).judge(|_, _, _| {}), [ViolationKind::LostWrite]);
+    assert_eq!(story(false).judge(ends::check), []);
+    let mut partly = story(true);
+    partly.history.txns[0].runs.pop();
+    partly.history.txns[0].end = None;
+    assert_eq!(partly.judge(ends::check), [ViolationKind::Partly]);
 }
 
 /// Two appends to a list, and two reads of it.

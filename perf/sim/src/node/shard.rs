@@ -1,15 +1,14 @@
 //! A shard with its links.
 
 use crate::config::SimConfig;
+use crate::disk::Disk;
 use crate::env::{Env, Kind, Turn, only_frame};
 use crate::network::Content;
 use crate::report::SimCounts;
 use crate::violation::ViolationKind;
-use punctual_core::{
-    Nanos, Procedures, SessionId, SessionIndex, Shard, ShardConfig, ShardId, answer_probes,
-};
+use punctual_core::journal::{Durability, Lsn};
+use punctual_core::{Nanos, SessionId, SessionIndex, Shard, ShardConfig, ShardId, answer_probes};
 use punctual_wire::{BatchWriter, Frame, FrameKind, Limits, PeerMessage, PeerReader};
-use std::sync::Arc;
 
 /// Replies kept for a coordinator without a link. Those beyond are lost, as in any crash.
 const PARKED_BYTES_MAX: usize = 1 << 16;
@@ -20,9 +19,26 @@ struct Visitor {
     session: SessionId,
     index: SessionIndex,
     conn: Option<u32>,
+    /// It is not welcome yet: how far the log has to be durable before it is, and its epoch.
+    welcome: Option<(Lsn, u32)>,
     out: BatchWriter,
     /// What was answered while there was no link.
     parked: Vec<u8>,
+}
+
+impl Visitor {
+    fn new(session: SessionId, index: SessionIndex, batch_max: u16) -> Self {
+        let out = BatchWriter::new(Limits::DEFAULT, batch_max, false);
+        Self { session, index, conn: None, welcome: None, out, parked: Vec::new() }
+    }
+
+    /// Keeps what was answered until there is a link.
+    fn park(&mut self) {
+        if self.parked.len() < PARKED_BYTES_MAX {
+            self.parked.extend_from_slice(self.out.sealed());
+        }
+        self.out.clear_sealed();
+    }
 }
 
 /// The shard's end of a link to a peer or a prober.
@@ -55,18 +71,10 @@ pub(crate) struct ShardNode {
 }
 
 impl ShardNode {
-    pub(crate) fn new(
-        now: i64,
-        id: u16,
-        session: SessionId,
-        config: &SimConfig,
-        procedures: &Arc<Procedures>,
-        env: &mut Env,
-    ) -> Self {
+    /// What the shard of this number must know, its session aside.
+    pub(crate) fn settings(id: u16, config: &SimConfig, env: &Env) -> ShardConfig {
         let tuning = &env.tuning;
-        let layout = env.layout;
-        let settings = ShardConfig {
-            session,
+        ShardConfig {
             slots_max: u32::from(tuning.clients),
             session_retention: tuning.session_retention,
             epsilon: config.epsilon.since(Nanos::ZERO),
@@ -76,20 +84,35 @@ impl ShardNode {
             pending_per_peer_max: tuning.pending_max,
             blocked_max: tuning.pending_max,
             held_bytes_max: tuning.held_bytes_max,
+            durability: match tuning.disk.is_journaled(id) {
+                true => Durability::Journal,
+                false => Durability::Memory,
+            },
             mutation: config.mutation,
             seed: config.seed,
-            ..ShardConfig::new(ShardId(id), layout.shards)
-        };
-        let batch_max = tuning.batch_max;
+            ..ShardConfig::new(ShardId(id), env.layout.shards)
+        }
+    }
+
+    /// A shard that starts, in this incarnation, and knows these coordinators already.
+    pub(crate) fn new(
+        shard: Shard,
+        incarnation: u32,
+        known: &[(SessionId, SessionIndex)],
+        env: &Env,
+    ) -> Self {
+        let layout = env.layout;
+        let batch_max = env.tuning.batch_max;
         let ends = |count: u16| (0..count).map(|_| End::new(batch_max)).collect::<Vec<_>>();
+        let visitor = |(session, index): &(_, _)| Visitor::new(*session, *index, batch_max);
         Self {
-            node: layout.node(Kind::Shard(id)),
-            id: ShardId(id),
-            session,
-            incarnation: env.history.born(id, session, now),
-            shard: Shard::new(settings, Arc::clone(procedures)),
+            node: layout.node(Kind::Shard(shard.id().0)),
+            id: shard.id(),
+            session: shard.session(),
+            incarnation,
+            shard,
             counts: SimCounts::default(),
-            visitors: Vec::new(),
+            visitors: known.iter().map(visitor).collect(),
             peers: ends(layout.shards),
             probers: ends(if layout.has_probers { layout.coordinators } else { 0 }),
             batch_max,
@@ -144,7 +167,7 @@ impl ShardNode {
             }
             (Content::Closed, Some(visitor)) => {
                 let visitor = &mut self.visitors[visitor];
-                visitor.conn = None;
+                (visitor.conn, visitor.welcome) = (None, None);
                 self.shard.close_session(now, visitor.index);
             }
             // What comes over an older connection is not listened to.
@@ -170,7 +193,6 @@ impl ShardNode {
             }
         };
         let epoch = self.shard.session_epoch(index);
-        self.welcome(env, at, conn, epoch);
         // Where another session was, that one is forgotten.
         let before = self.visitors.len();
         self.visitors.retain(|visitor| visitor.index != index || visitor.session == session);
@@ -178,14 +200,29 @@ impl ShardNode {
         let known = self.visitors.iter().position(|visitor| visitor.session == session);
         self.counts.sessions_resumed += u64::from(known.is_some());
         let known = known.unwrap_or_else(|| {
-            let out = BatchWriter::new(Limits::DEFAULT, self.batch_max, false);
-            self.visitors.push(Visitor { session, index, conn: None, out, parked: Vec::new() });
+            self.visitors.push(Visitor::new(session, index, self.batch_max));
             self.visitors.len() - 1
         });
         let visitor = &mut self.visitors[known];
-        visitor.index = index;
-        visitor.conn = Some(conn);
+        (visitor.index, visitor.conn) = (index, Some(conn));
+        // The epoch names an outcome table, and the coordinator relies on that: a shard that had
+        // forgotten the session would give another table the same name.
+        let (tail, _) = self.shard.log_ends();
+        visitor.welcome = Some((tail, epoch));
+        self.welcome_if_durable(env, at, known);
+    }
+
+    /// Welcomes a coordinator once its session is durable, and gives it what was answered before.
+    fn welcome_if_durable(&mut self, env: &mut Env, at: i64, visitor: usize) {
+        let (_, durable) = self.shard.log_ends();
+        let visitor = &mut self.visitors[visitor];
+        let (Some(conn), Some((gate, epoch))) = (visitor.conn, visitor.welcome) else { return };
+        if gate > durable {
+            return;
+        }
+        visitor.welcome = None;
         let parked = std::mem::take(&mut visitor.parked);
+        self.welcome(env, at, conn, epoch);
         env.network.send_bytes(&mut env.queue, at, self.node, conn, &parked);
     }
 
@@ -278,10 +315,16 @@ impl ShardNode {
         }
     }
 
-    /// Ends a turn: releases what is due and sends what there is to say.
-    pub(crate) fn finish(&mut self, env: &mut Env, turn: &mut Turn<'_>) {
+    /// Ends a turn: releases what is due, hands the log to the disk, and sends what may be said.
+    pub(crate) fn finish(&mut self, env: &mut Env, turn: &mut Turn<'_>, disk: Option<&mut Disk>) {
         let now = turn.spend();
         self.shard.on_turn(now);
+        if let Some(disk) = disk {
+            disk.pump(turn.at, &mut self.shard, &mut env.findings);
+            for visitor in 0..self.visitors.len() {
+                self.welcome_if_durable(env, turn.at, visitor);
+            }
+        }
         for visitor in &mut self.visitors {
             // Also without a link, to see what ran; what is said then waits for the link.
             self.shard.write_replies(visitor.index, &mut visitor.out);
@@ -291,14 +334,12 @@ impl ShardNode {
             }
             let frames = visitor.out.sealed();
             env.history.observe(self.incarnation, visitor.session, frames, &mut env.findings);
-            if let Some(conn) = visitor.conn {
-                let out = &mut visitor.out;
-                env.network.send_frames(&mut env.queue, turn.at, self.node, conn, out);
-            } else {
-                if visitor.parked.len() < PARKED_BYTES_MAX {
-                    visitor.parked.extend_from_slice(frames);
+            match visitor.conn.filter(|_| visitor.welcome.is_none()) {
+                Some(conn) => {
+                    let out = &mut visitor.out;
+                    env.network.send_frames(&mut env.queue, turn.at, self.node, conn, out);
                 }
-                visitor.out.clear_sealed();
+                None => visitor.park(),
             }
         }
         for (peer, end) in self.peers.iter_mut().enumerate() {

@@ -4,14 +4,15 @@
 
 use crate::run_clean;
 use punctual_core::{Mutation, Nanos};
-use punctual_sim::{Faults, SimConfig, ViolationKind, Workload, run};
+use punctual_sim::{Faults, SimConfig, SimDurability, ViolationKind, Workload, run};
 
-/// Few shards, close together in time: transactions meet often.
+/// Few shards, without journals, close together in time: transactions meet often.
 fn crowded(seed: u64, faults: &str) -> SimConfig {
     let config = SimConfig::from_seed(seed);
     SimConfig {
         shards: config.shards.clamp(2, 3),
         coordinators: config.coordinators.max(2),
+        durability: SimDurability::Memory,
         faults: faults.parse().expect("known faults"),
         duration: Nanos(60_000_000),
         epsilon: Nanos::ZERO,
@@ -87,6 +88,33 @@ fn dying(seed: u64) -> SimConfig {
 #[test]
 fn counting_a_promise_that_leaves_out_some_of_the_dead_is_caught() {
     caught_within(1_000, dying, |config| config.mutation = Mutation::CountAnyVote);
+}
+
+/// Three shards with journals on slow disks. They crash all the time, and are back soon.
+fn restarting(seed: u64) -> SimConfig {
+    SimConfig {
+        shards: 3,
+        coordinators: 2,
+        durability: SimDurability::Journal,
+        duration: Nanos(150_000_000),
+        restarts: true,
+        ..crowded(seed, "crash-shard,disk")
+    }
+}
+
+#[test]
+fn a_proposal_that_leaves_before_it_is_durable_is_caught() {
+    caught_within(100, restarting, |config| config.mutation = Mutation::ProposeBeforeDurable);
+}
+
+#[test]
+fn an_answer_that_leaves_before_it_is_durable_is_caught() {
+    caught_within(100, restarting, |config| config.mutation = Mutation::AnswerBeforeDurable);
+}
+
+#[test]
+fn forgetting_what_was_undecided_at_a_crash_is_caught() {
+    caught_within(100, restarting, |config| config.mutation = Mutation::ForgetUndecided);
 }
 
 #[test]

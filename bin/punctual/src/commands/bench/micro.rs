@@ -1,7 +1,8 @@
 //! `punctual bench micro`.
 
+use super::durability::{self, DurabilityArgs, Ending};
 use super::{Common, TransportArg, build, grouped, row};
-use crate::commands::UsageError;
+use crate::commands::{UsageError, journal};
 use crate::{eprintln_line, interrupt};
 use clap::Args;
 use punctual_load::micro::MicroConfig;
@@ -23,9 +24,12 @@ use std::time::Duration;
   punctual bench micro --rate 200000 --hdr out           open loop, with histogram files
   punctual bench micro --shards 2 --cross 0.5            half of them on both shards
   punctual bench micro --config cluster.toml             drive shards served elsewhere
+  punctual bench micro --durability journal              answers wait until they are on disk
+  punctual bench micro --durability journal --recover    and what a start takes afterwards
 
 The keys are loaded first and set to zero. Exit code 1 means that the sums differed, or that
-outcomes stayed unknown.")]
+outcomes stayed unknown. Journals go to a directory below .punctual in the current one, which is
+removed after a good run.")]
 pub(crate) struct MicroArgs {
     #[command(flatten)]
     common: Common,
@@ -132,6 +136,10 @@ pub(crate) struct MicroArgs {
     /// Write .hlog and .hgrm histogram files into DIR
     #[arg(long, value_name = "DIR")]
     hdr: Option<PathBuf>,
+
+    // The last, because its heading goes on to the end.
+    #[command(flatten)]
+    durability: DurabilityArgs,
 }
 
 /// Whether a prober runs, as an option.
@@ -170,13 +178,37 @@ fn batch(text: &str) -> Result<u16, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &MicroArgs) -> anyhow::Result<ExitCode> {
-    let plan = plan(args)?;
+    let mut plan = plan(args)?;
     let output = args.common.output()?;
     let interrupted = interrupt::install()?;
-    let report = bench::run(&plan, &interrupted, &mut show)?;
-    output.write(&summary(&report), &report)?;
-    let good = report.self_check == "ok" && report.unknown == 0;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let place = args.durability.place(&mut plan.config)?;
+    let (mut has_started, mut was_interrupted) = (false, false);
+    let ran = bench::run(&plan, &interrupted, &mut |progress| {
+        has_started |= matches!(progress, Progress::Started(_));
+        was_interrupted |= matches!(progress, Progress::Interrupted);
+        show(progress);
+    });
+    let report = match ran {
+        Ok(report) => report,
+        Err(error) => {
+            if let Some(place) = place {
+                place.leave_failed(has_started);
+            }
+            return Err(error.into());
+        }
+    };
+    let is_good = is_good(&report);
+    let ending = Ending { has_started, is_good: is_good && !was_interrupted };
+    let became = place.map(|place| place.leave(ending));
+    output.write(&summary(&report, became), &report)?;
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the store is as it should be, afterwards and after a start on the journals.
+fn is_good(report: &Report) -> bool {
+    let recovery = report.durability.as_ref().and_then(|journal| journal.recovery.as_ref());
+    let is_recovered = recovery.is_none_or(|recovery| recovery.self_check == "ok");
+    report.self_check == "ok" && report.unknown == 0 && is_recovered
 }
 
 fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
@@ -202,6 +234,7 @@ fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
         warmup: args.common.warmup,
         duration: args.common.duration,
         hdr: args.hdr.clone(),
+        recover: args.durability.recover(),
         build: build(),
     })
 }
@@ -238,6 +271,7 @@ fn config(args: &MicroArgs) -> anyhow::Result<(Config, Target)> {
     if let Some(cores) = &args.coordinator_cores {
         process.placement.coordinators = CoreList::Cores(cores.clone());
     }
+    args.durability.apply(&mut config, target)?;
     config.validate()?;
     Ok((config, target))
 }
@@ -250,6 +284,8 @@ fn show(progress: Progress) {
         Progress::Stage(Stage::WarmUp) => eprintln_line("warming up"),
         Progress::Stage(Stage::Measure) => eprintln_line("measuring"),
         Progress::Stage(Stage::Verify) => eprintln_line("checking the store"),
+        Progress::Stage(Stage::Recover) => eprintln_line("starting again on the journals"),
+        Progress::Recovered(reports) => journal::show_recoveries(&reports),
         Progress::Stage(Stage::Connect | Stage::Drain) => {}
         Progress::Second { stage, elapsed, rate_tps, latency } => {
             if rate_tps > 0.0 || elapsed > Duration::from_millis(500) {
@@ -284,10 +320,11 @@ fn show_start(info: &EngineInfo) {
         prober.unwrap_or_default(),
         info.backend
     ));
+    journal::show_recoveries(&info.recoveries);
 }
 
-/// The result for people.
-fn summary(report: &Report) -> String {
+/// The result for people. `became` says what became of the journals.
+fn summary(report: &Report, became: Option<&str>) -> String {
     let mut text = String::new();
     let Report { ops, reads, keys, skew, batch, in_flight, .. } = report;
     text += &format!(
@@ -327,6 +364,9 @@ fn summary(report: &Report) -> String {
         text += &row("store", &format!("{bytes:.1} bytes a key"));
     }
     text += &row("self-check", &report.self_check);
+    if let (Some(journal), Some(became)) = (&report.durability, became) {
+        text += &durability::rows(journal, became);
+    }
     for warning in &report.warnings {
         text += &row("warning", warning);
     }

@@ -1,0 +1,123 @@
+//! The shards of a process, before their agents are made: empty ones, and those that go on from
+//! their journals.
+
+use super::{Assembly, SESSION_RETENTION, random};
+use crate::config::{ClockSource, show_duration};
+use crate::engine::EngineError;
+use crate::journal::{Journal, JournalPlan, Recovered, recover};
+use punctual_core::{Nanos, SessionId, Shard, ShardConfig, ShardId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A clock that is further behind a journal than this was set back, or began anew: what was written
+/// down of it is no more than a moment ahead.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
+
+/// A shard whose journal, if it has one, was read.
+struct Draft {
+    config: ShardConfig,
+    journal: Option<(JournalPlan, Recovered)>,
+}
+
+impl Assembly {
+    /// Makes these shards, each with its journal if it has one. The clock may be set forward by
+    /// that, so nobody has a copy of it yet.
+    pub(super) fn make_shards(
+        &mut self,
+        served: &[u16],
+    ) -> Result<Vec<(Shard, Option<Journal>)>, EngineError> {
+        let drafts = served.iter().map(|shard| self.draft(*shard));
+        let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
+        self.catch_up(&drafts);
+        drafts.into_iter().map(|draft| self.finish(draft)).collect()
+    }
+
+    /// What a shard must know. One number names this run of it to coordinators and to its peers.
+    fn shard_config(&self, shard: u16) -> ShardConfig {
+        let (cluster, process) = (&self.config.cluster, &self.config.process);
+        ShardConfig {
+            session: SessionId(random()),
+            limits: cluster.limits,
+            sessions_max: process.sessions_max,
+            session_retention: SESSION_RETENTION,
+            store_bytes_max: process.store_bytes_max,
+            seed: random(),
+            memory: crate::sys::memory_hooks(),
+            epsilon: cluster.clock_bound(),
+            max_hold: cluster.max_hold,
+            dispatch_timeout: cluster.dispatch_timeout,
+            pending_per_peer_max: process.pending_per_peer_max,
+            blocked_max: process.blocked_max,
+            durability: process.durability.durability_of(shard),
+            ..ShardConfig::new(ShardId(shard), cluster.shards)
+        }
+    }
+
+    /// Reads the journal of a shard, if it has one.
+    fn draft(&self, shard: u16) -> Result<Draft, EngineError> {
+        let config = self.shard_config(shard);
+        if !config.durability.is_on() {
+            return Ok(Draft { config, journal: None });
+        }
+        let settings = &self.config.process.durability;
+        let plan = JournalPlan {
+            dir: settings.dir_of(shard),
+            segment_bytes: settings.segment_bytes,
+            snapshot_after: settings.snapshot_after,
+            backend: settings.backend,
+            core: self.plan.journals.get(usize::from(shard)).copied(),
+        };
+        let recovered = recover(&plan, config.clone(), Arc::clone(&self.procedures))?;
+        tracing::info!(shard, "{}", recovered.report);
+        Ok(Draft { config, journal: Some((plan, recovered)) })
+    }
+
+    /// Sets the clock forward if it is behind a journal: else its shard would stand still until the
+    /// clock has caught up. All of the process go by it, so they agree with each other.
+    fn catch_up(&mut self, drafts: &[Draft]) {
+        let floor = |draft: &Draft| {
+            let (_, recovered) = draft.journal.as_ref()?;
+            Some((recovered.replay.clock_floor(), draft.config.id))
+        };
+        let Some((floor, shard)) = drafts.iter().filter_map(floor).max_by_key(|(at, _)| *at) else {
+            return;
+        };
+        let behind = floor.since(self.clock.now());
+        if behind <= BEHIND_MAX {
+            return;
+        }
+        self.clock.set_forward(Nanos::from(behind));
+        let cluster = &self.config.cluster;
+        let hint = match cluster.clock.resolve(&cluster.addresses) {
+            ClockSource::Realtime => "see that nobody sets the clock back",
+            _ => "clock = \"realtime\" goes on when the machine restarts",
+        };
+        self.warnings.push(format!(
+            "the clock is {} behind the journal of {shard}, as after a restart of the machine: \
+             this process sets its own forward. Between shards of several processes order in real \
+             time is not promised until all were restarted; {hint}",
+            show_duration(Duration::from_secs(behind.as_secs()))
+        ));
+    }
+
+    /// Lets a shard go on from its journal, or begin without one.
+    fn finish(&mut self, draft: Draft) -> Result<(Shard, Option<Journal>), EngineError> {
+        let Draft { config, journal } = draft;
+        let procedures = Arc::clone(&self.procedures);
+        let Some((plan, recovered)) = journal else {
+            return Ok((Shard::new(config, procedures), None));
+        };
+        let Recovered { replay, dir, head, number, report } = recovered;
+        let now = self.clock.now().max(replay.clock_floor());
+        let shard = replay.finish(now, head.start);
+        // Whoever makes a snapshot of it later is the same run as well.
+        let config = ShardConfig { session: shard.session(), ..config };
+        let journal = Journal::start(&plan, dir, head, number, config, procedures)?;
+        // The reason is often the same for all of them.
+        let warning = journal.warning().filter(|it| !self.warnings.contains(it));
+        self.warnings.extend(warning);
+        self.journals.push((shard.id().0, plan.dir));
+        self.recoveries.push(report);
+        Ok((shard, Some(journal)))
+    }
+}

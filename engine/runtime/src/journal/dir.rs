@@ -1,0 +1,347 @@
+//! The directory of a journal: who has it, what its files are called, and what is done to whole
+//! files so that a crash leaves either the old state or the new one.
+
+use super::error::{JournalError, is_no_space};
+use punctual_core::journal::{Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead};
+use punctual_core::{ShardConfig, ShardId};
+use punctual_wire::Limits;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Held with an exclusive lock by the process that uses the journal.
+const LOCK: &str = "LOCK";
+/// Ends the name of a file that is not finished; nothing of it counts.
+const UNFINISHED: &str = ".tmp";
+/// Zeros are written in pieces of this size.
+const FILL_BYTES: usize = 1 << 20;
+/// After so many bytes the disk is waited for: a queue of more would be in the way of the log.
+const FILL_SYNC_BYTES: u64 = 8 << 20;
+
+/// Whose a journal must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) shard: ShardId,
+    pub(crate) shards: u16,
+    pub(crate) limits: Limits,
+}
+
+impl Owner {
+    pub(crate) fn of(config: &ShardConfig) -> Self {
+        Self { shard: config.id, shards: config.shards, limits: config.limits }
+    }
+
+    /// Whether the file of this head was written by the same shard of the same cluster, under the
+    /// same bounds, as far as results depend on them.
+    pub(crate) fn check(&self, file: &Path, head: &SegmentHead) -> Result<(), JournalError> {
+        let (own, its) = (&self.limits, &head.limits);
+        let rows = [
+            ("shard id", u32::from(self.shard.0), u32::from(head.shard.0)),
+            ("number of shards", u32::from(self.shards), u32::from(head.shards)),
+            ("cluster.limits.frame_bytes_max", own.frame_bytes_max, its.frame_bytes_max),
+            ("cluster.limits.key_bytes_max", own.key_bytes_max.into(), its.key_bytes_max.into()),
+            ("cluster.limits.value_bytes_max", own.value_bytes_max, its.value_bytes_max),
+            ("cluster.limits.ops_max", own.ops_max.into(), its.ops_max.into()),
+        ];
+        match rows.into_iter().find(|(_, expected, found)| expected != found) {
+            None => Ok(()),
+            Some((property, expected, found)) => Err(JournalError::Head {
+                file: file.to_owned(),
+                property,
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
+        }
+    }
+}
+
+/// A file of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentFile {
+    pub(crate) number: u64,
+    pub(crate) path: PathBuf,
+    /// Nothing: it was not used yet.
+    pub(crate) head: Option<SegmentHead>,
+}
+
+/// A file that is called like one of the log, whatever is in it.
+#[derive(Debug, Clone)]
+pub(super) struct LogFile {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) head: Result<SegmentHead, SegmentError>,
+}
+
+/// The files called like those of the log, by number.
+pub(super) fn log_files(dir: &Path) -> Result<Vec<LogFile>, JournalError> {
+    let mut files = Vec::new();
+    for number in names(dir)?.iter().filter_map(|name| log_number(name)) {
+        let path = dir.join(log_name(number));
+        match read_head(&path) {
+            Ok((bytes, head)) => files.push(LogFile { number, path, bytes, head }),
+            // Whoever uses the journal has just removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(JournalError::io(&path, "read", error)),
+        }
+    }
+    files.sort_by_key(|file| file.number);
+    Ok(files)
+}
+
+/// The snapshots, by how much of the log they stand for.
+pub(super) fn snapshot_files(dir: &Path) -> Result<Vec<(Lsn, PathBuf)>, JournalError> {
+    let mut found: Vec<_> = names(dir)?.iter().filter_map(|name| snapshot_lsn(name)).collect();
+    found.sort();
+    Ok(found.into_iter().map(|lsn| (lsn, dir.join(snapshot_name(lsn)))).collect())
+}
+
+/// Whether a directory has anything that a journal leaves behind.
+pub(super) fn is_journal(dir: &Path) -> Result<bool, JournalError> {
+    let known = |name: &String| {
+        name == LOCK || log_number(name).is_some() || snapshot_lsn(name).is_some()
+    };
+    Ok(names(dir)?.iter().any(known))
+}
+
+/// Keeps others from starting to use a journal that is to be read; nothing if somebody uses it.
+pub(super) fn lock_to_read(dir: &Path) -> Result<Option<File>, JournalError> {
+    let path = dir.join(LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        // A copy need not have it. What is locked instead keeps nobody away, and nobody comes.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return File::open(dir).map(Some).map_err(|error| JournalError::io(dir, "read", error));
+        }
+        Err(error) => return Err(JournalError::io(&path, "read", error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(JournalError::io(&path, "locked", error)),
+    }
+}
+
+/// The directory of a journal, while nobody else can use it.
+#[derive(Debug)]
+pub(crate) struct JournalDir {
+    path: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl JournalDir {
+    /// Makes the directory if need be, takes it, and sees that it can be written to.
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
+        make_dirs(path)?;
+        let name = path.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let lock = options.open(&name).map_err(|error| refused(path, &name, error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::InUse { dir: path.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(JournalError::io(&name, "locked", error));
+            }
+        }
+        // The lock may be there from better times.
+        let probe = path.join(format!("probe{UNFINISHED}"));
+        match File::create(&probe).and_then(|_| fs::remove_file(&probe)) {
+            Ok(()) => {}
+            // What is there can be read and gone on with, and room may be made later.
+            Err(error) if is_no_space(&error) => {}
+            Err(error) => return Err(refused(path, &probe, error)),
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files of the log, by number.
+    pub(crate) fn segments(&self) -> Result<Vec<SegmentFile>, JournalError> {
+        let mut segments = Vec::new();
+        for LogFile { number, path, head, .. } in log_files(&self.path)? {
+            let head = match head {
+                Ok(head) => Some(head),
+                Err(SegmentError::Blank) => None,
+                Err(source) => return Err(JournalError::Unreadable { file: path, source }),
+            };
+            segments.push(SegmentFile { number, path, head });
+        }
+        Ok(segments)
+    }
+
+    /// The snapshots, by how much of the log they stand for.
+    pub(crate) fn snapshots(&self) -> Result<Vec<(Lsn, PathBuf)>, JournalError> {
+        snapshot_files(&self.path)
+    }
+
+    pub(crate) fn segment_path(&self, number: u64) -> PathBuf {
+        self.path.join(log_name(number))
+    }
+
+    pub(super) fn snapshot_path(&self, lsn: Lsn) -> PathBuf {
+        self.path.join(snapshot_name(lsn))
+    }
+
+    /// Where a snapshot is written before it is whole.
+    pub(super) fn unfinished_snapshot_path(&self) -> PathBuf {
+        self.path.join(format!("snapshot{UNFINISHED}"))
+    }
+
+    /// Makes a file of zeros for the log. Its blocks are all there, so that writing to it later
+    /// changes no metadata.
+    pub(crate) fn make_spare(&self, number: u64, bytes: u64) -> Result<PathBuf, JournalError> {
+        let path = self.segment_path(number);
+        let unfinished = self.path.join(format!("{}{UNFINISHED}", log_name(number)));
+        let filled = File::create(&unfinished).and_then(|mut file| fill(&mut file, bytes));
+        let made = filled.and_then(|()| fs::rename(&unfinished, &path));
+        if let Err(error) = made {
+            // Without it the next attempt has more room; it is overwritten in any case.
+            let _ = fs::remove_file(&unfinished);
+            return Err(JournalError::io(&path, "made", error));
+        }
+        self.sync()?;
+        Ok(path)
+    }
+
+    /// Makes a file that the log needs no more a spare. Its head goes first, and for good: under
+    /// its new name it must not pass for a part of the log, whatever happens in between.
+    pub(crate) fn recycle(
+        &self,
+        old: &Path,
+        number: u64,
+        bytes: u64,
+    ) -> Result<PathBuf, JournalError> {
+        let failed = |error| JournalError::io(old, "made a spare", error);
+        let file = OpenOptions::new().write(true).open(old).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() != bytes {
+            self.remove(old)?;
+            return self.make_spare(number, bytes);
+        }
+        let path = self.segment_path(number);
+        file.write_all_at(&[0; SEGMENT_HEAD_BYTES], 0)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| fs::rename(old, &path))
+            .map_err(failed)?;
+        self.sync()?;
+        Ok(path)
+    }
+
+    /// Removes a file; that it is not there is fine.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), JournalError> {
+        match fs::remove_file(path) {
+            Ok(()) => self.sync(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(JournalError::io(path, "removed", error)),
+        }
+    }
+
+    /// Removes what was being made when the last user of the journal died.
+    pub(super) fn remove_unfinished(&self) -> Result<(), JournalError> {
+        for name in names(&self.path)? {
+            let Some(stem) = name.strip_suffix(UNFINISHED) else { continue };
+            if log_number(stem).is_some() || ["snapshot", "probe"].contains(&stem) {
+                self.remove(&self.path.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names of its files durable.
+    pub(super) fn sync(&self) -> Result<(), JournalError> {
+        sync_dir(&self.path)
+    }
+}
+
+fn log_name(number: u64) -> String {
+    format!("log-{number:06}")
+}
+
+fn log_number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix("log-")?.parse().ok()?;
+    (name == log_name(number)).then_some(number)
+}
+
+fn snapshot_name(lsn: Lsn) -> String {
+    format!("snapshot-{lsn}")
+}
+
+fn snapshot_lsn(name: &str) -> Option<Lsn> {
+    let lsn = Lsn(u64::from_str_radix(name.strip_prefix("snapshot-")?, 16).ok()?);
+    (name == snapshot_name(lsn)).then_some(lsn)
+}
+
+/// The names in a directory, as far as they are text.
+fn names(dir: &Path) -> Result<Vec<String>, JournalError> {
+    let failed = |error| JournalError::io(dir, "listed", error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Size and head of a segment.
+pub(super) fn read_head(path: &Path) -> io::Result<(u64, Result<SegmentHead, SegmentError>)> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut front = Vec::with_capacity(SEGMENT_HEAD_BYTES);
+    file.take(SEGMENT_HEAD_BYTES as u64).read_to_end(&mut front)?;
+    Ok((len, SegmentHead::read(&front)))
+}
+
+/// Makes a directory and those that it is in, and their entries durable.
+fn make_dirs(path: &Path) -> Result<(), JournalError> {
+    let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
+    let missing = path.ancestors().take_while(|dir| !is_there(dir)).count();
+    fs::create_dir_all(path).map_err(|source| match is_no_space(&source) {
+        true => JournalError::NoSpace { file: path.to_owned(), source },
+        false => JournalError::Create { dir: path.to_owned(), source },
+    })?;
+    for parent in path.ancestors().skip(1).take(missing) {
+        let is_here = parent.as_os_str().is_empty();
+        sync_dir(if is_here { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+/// Why nothing can be made in a directory.
+fn refused(dir: &Path, file: &Path, source: io::Error) -> JournalError {
+    match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            JournalError::ReadOnly { dir: dir.to_owned(), source }
+        }
+        _ => JournalError::io(file, "made", source),
+    }
+}
+
+fn sync_dir(path: &Path) -> Result<(), JournalError> {
+    let synced = File::open(path).and_then(|dir| dir.sync_all());
+    synced.map_err(|error| JournalError::io(path, "synced", error))
+}
+
+/// Writes so many zeros, and waits until they are durable.
+fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; FILL_BYTES];
+    let (mut left, mut waiting) = (bytes, 0);
+    while left > 0 {
+        let len = left.min(FILL_BYTES as u64);
+        file.write_all(&zeros[..usize::try_from(len).unwrap_or(FILL_BYTES)])?;
+        (left, waiting) = (left - len, waiting + len);
+        if waiting >= FILL_SYNC_BYTES {
+            file.sync_data()?;
+            waiting = 0;
+        }
+    }
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! Snapshots: the state of a shard at a position of its log, so that the log before it can go.
+//!
+//! A snapshot is made by reading, not by asking: a second shard does again what the finished files
+//! of the log say, behind the snapshot before, and is written out. The shard that works never
+//! notices, but for the memory and the disk that both use.
+//!
+//! Other than a file of the log, a snapshot gets its name when all of it is durable. Whatever of it
+//! cannot be read is damage. It may be as large as the store, so it is read block by block.
+
+use super::dir::{JournalDir, log_files};
+use super::error::JournalError;
+use super::recover::{Chain, Place};
+use punctual_core::journal::{
+    BLOCK_ALIGN, BLOCK_HEAD_BYTES, BlockHead, Damage, Lsn, Record, SEGMENT_HEAD_BYTES,
+    SegmentError, SegmentHead, SegmentKind, block_bytes, seal_block,
+};
+use punctual_core::{Procedures, Replay, ShardConfig};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Records are gathered up to this size before they are written as a block.
+const BLOCK_RECORDS_BYTES: usize = 1 << 20;
+/// After so many bytes the disk is waited for: a queue of more would be in the way of the log.
+const SYNC_BYTES: u64 = 8 << 20;
+
+/// A snapshot that is being read.
+#[derive(Debug)]
+pub(super) struct SnapshotFile {
+    path: PathBuf,
+    file: File,
+    pub(super) head: SegmentHead,
+}
+
+impl SnapshotFile {
+    /// Opens a snapshot and reads its head.
+    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
+        let failed = |error| JournalError::io(path, "read", error);
+        let mut file = File::open(path).map_err(failed)?;
+        let mut front = Vec::with_capacity(SEGMENT_HEAD_BYTES);
+        let head_bytes = SEGMENT_HEAD_BYTES as u64;
+        Read::by_ref(&mut file).take(head_bytes).read_to_end(&mut front).map_err(failed)?;
+        match SegmentHead::read(&front) {
+            Ok(head) => Ok(Self { path: path.to_owned(), file, head }),
+            Err(source @ SegmentError::Version(_)) => {
+                Err(JournalError::Unreadable { file: path.to_owned(), source })
+            }
+            Err(error) => {
+                let damage = Damage { offset: 0, lsn: Lsn::ZERO, why: error.to_string() };
+                Err(JournalError::damage(path, damage))
+            }
+        }
+    }
+
+    /// Hands the records to `visit`, until it wants no more. Returns where the records end, as a
+    /// position that is counted from the one of the head.
+    pub(super) fn read<F>(self, mut visit: F) -> Result<Lsn, JournalError>
+    where
+        F: FnMut(Place<'_>, &Record<'_>) -> Result<ControlFlow<()>, JournalError>,
+    {
+        let Self { path, file: mut input, head } = self;
+        let file = path.as_path();
+        let (mut lsn, mut at) = (head.start, SEGMENT_HEAD_BYTES as u64);
+        let mut block = Vec::new();
+        loop {
+            let place = Place { file, offset: at, lsn };
+            let Some(len) = next_block(&mut input, &head, place, &mut block)? else {
+                return Ok(lsn);
+            };
+            let records = &block[BLOCK_HEAD_BYTES..BLOCK_HEAD_BYTES + len];
+            let mut taken = 0;
+            while taken < records.len() {
+                let offset = at + (BLOCK_HEAD_BYTES + taken) as u64;
+                let place = Place { file, offset, lsn };
+                let (record, len) = Record::read(&records[taken..], lsn)
+                    .map_err(|error| place.damage(error.to_string()))?;
+                if visit(place, &record)?.is_break() {
+                    return Ok(lsn);
+                }
+                (taken, lsn) = (taken + len, lsn.plus(len));
+            }
+            at += block.len() as u64;
+        }
+    }
+}
+
+/// Reads the block that stands at a place of a snapshot. Returns how many bytes of records it has,
+/// or nothing at the end of the file.
+fn next_block(
+    input: &mut File,
+    snapshot: &SegmentHead,
+    place: Place<'_>,
+    block: &mut Vec<u8>,
+) -> Result<Option<usize>, JournalError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => place.damage("it ends within a block".to_owned()),
+        _ => JournalError::io(place.file, "read", error),
+    };
+    block.resize(BLOCK_ALIGN, 0);
+    if input.read(&mut block[..1]).map_err(failed)? == 0 {
+        return Ok(None);
+    }
+    input.read_exact(&mut block[1..]).map_err(failed)?;
+    let is_next = |head: &BlockHead| {
+        let is_of = head.generation == snapshot.generation && head.segment == snapshot.start;
+        is_of && head.lsn == place.lsn
+    };
+    let Some(head) = BlockHead::read(block).filter(is_next) else {
+        return Err(place.damage("there is no block of this snapshot".to_owned()));
+    };
+    block.resize(block_bytes(head.len), 0);
+    input.read_exact(&mut block[BLOCK_ALIGN..]).map_err(failed)?;
+    Ok(Some(head.len))
+}
+
+/// A shard as a snapshot has it, or an empty one.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) replay: Replay,
+    /// How much of the log it stands for.
+    pub(super) lsn: Lsn,
+    /// The snapshot, if there is one.
+    pub(super) path: Option<PathBuf>,
+    pub(super) bytes: u64,
+    /// What is wrong with the newest snapshot, if it is not this one.
+    pub(super) skipped: Option<JournalError>,
+}
+
+impl Base {
+    /// Reads the newest snapshot that is whole; they are given by age.
+    pub(super) fn load(
+        snapshots: &[(Lsn, PathBuf)],
+        config: &ShardConfig,
+        procedures: Arc<Procedures>,
+    ) -> Result<Self, JournalError> {
+        let mut skipped = None;
+        for (lsn, path) in snapshots.iter().rev() {
+            let mut replay = Replay::new(config.clone(), Arc::clone(&procedures));
+            match replay_snapshot(&mut replay, *lsn, path) {
+                Ok(bytes) => {
+                    let (lsn, path) = (*lsn, Some(path.clone()));
+                    return Ok(Self { replay, lsn, path, bytes, skipped });
+                }
+                Err(error @ JournalError::Damage { .. }) => {
+                    tracing::warn!(%error, "the log has to do without this snapshot");
+                    skipped = skipped.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let replay = Replay::new(config.clone(), procedures);
+        Ok(Self { replay, lsn: Lsn::ZERO, path: None, bytes: 0, skipped })
+    }
+}
+
+/// Does the records of a snapshot. Returns how many bytes they are.
+fn replay_snapshot(replay: &mut Replay, lsn: Lsn, path: &Path) -> Result<u64, JournalError> {
+    let file = SnapshotFile::open(path)?;
+    let start = file.head.start;
+    if start != lsn {
+        let why = format!("it stands for the log up to {start}, and its name says otherwise");
+        return Err(JournalError::damage(path, Damage { offset: 0, lsn: start, why }));
+    }
+    let end = file.read(|place, record| {
+        if replay.is_whole() {
+            return Err(place.damage("there are records behind its end".to_owned()));
+        }
+        replay.apply(record).map_err(|source| place.not_replayed(source))?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if !replay.is_whole() {
+        let why = "its end is missing".to_owned();
+        let offset = fs::metadata(path).map_or(0, |file| file.len());
+        return Err(Place { file: path, offset, lsn: end }.damage(why));
+    }
+    Ok(end.0 - start.0)
+}
+
+/// A snapshot that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotReport {
+    /// How much of the log it stands for.
+    pub(crate) lsn: Lsn,
+    pub(crate) path: PathBuf,
+    /// Size of the file.
+    pub(crate) bytes: u64,
+    pub(crate) keys: u64,
+    pub(crate) took: Duration,
+}
+
+impl fmt::Display for SnapshotReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lsn, path, bytes, keys, took } = self;
+        let path = path.display();
+        write!(f, "{path}: {keys} keys at log position {lsn}, {bytes} bytes, in {took:.1?}")
+    }
+}
+
+/// Makes a snapshot of the shard at the log position `end`, which is where the file begins that is
+/// being written. What it makes superfluous is left where it is. Nothing if told to `stop`.
+pub(crate) fn make_snapshot(
+    dir: &JournalDir,
+    config: &ShardConfig,
+    procedures: &Arc<Procedures>,
+    end: Lsn,
+    stop: &AtomicBool,
+) -> Result<Option<SnapshotReport>, JournalError> {
+    let began = Instant::now();
+    let is_stopped = || stop.load(Ordering::Relaxed);
+    let mut snapshots = dir.snapshots()?;
+    snapshots.retain(|(lsn, _)| *lsn <= end);
+    let newest = snapshots.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
+    // The file that is being written may be in any state, and so may the spares behind it.
+    let mut files = log_files(dir.path())?;
+    files.retain(|file| file.head.as_ref().is_ok_and(|head| head.start < end));
+    let generation = files.iter().filter_map(|file| Some(file.head.as_ref().ok()?.generation));
+    let generation = generation.max().unwrap_or(1);
+
+    let Base { mut replay, lsn: base, skipped, .. } =
+        Base::load(&snapshots, config, Arc::clone(procedures))?;
+    let chain = Chain::new(dir.path(), files, base, newest);
+    let chain = chain.map_err(|error| skipped.unwrap_or(error))?;
+    let read = chain.read(base, Some(end), |place, record| {
+        if is_stopped() {
+            return Ok(ControlFlow::Break(()));
+        }
+        replay.apply(record).map_err(|source| place.not_replayed(source))?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if read.is_stopped {
+        return Ok(None);
+    }
+    if read.lsn != end {
+        let (from, next, dir) = (read.lsn, dir.path().to_owned(), dir.path().to_owned());
+        return Err(JournalError::MissingSegment { dir, from, to: end, next });
+    }
+    let head = SegmentHead {
+        kind: SegmentKind::Snapshot,
+        shard: config.id,
+        shards: config.shards,
+        session: config.session,
+        generation,
+        start: end,
+        limits: config.limits,
+    };
+    let Some(bytes) = write_snapshot(dir, &replay, head, &is_stopped)? else { return Ok(None) };
+    let (path, keys) = (dir.snapshot_path(end), replay.shard().store().len() as u64);
+    let report = SnapshotReport { lsn: end, path, bytes, keys, took: began.elapsed() };
+    tracing::info!("snapshot {report}");
+    Ok(Some(report))
+}
+
+/// Writes what a shard is, and gives it its name when all of it is durable. Returns its size, or
+/// nothing if told to stop.
+fn write_snapshot(
+    dir: &JournalDir,
+    replay: &Replay,
+    head: SegmentHead,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<Option<u64>, JournalError> {
+    let unfinished = dir.unfinished_snapshot_path();
+    let path = dir.snapshot_path(head.start);
+    let write = || -> Result<u64, Interrupted> {
+        let mut writer = SnapshotWriter::new(File::create(&unfinished)?, head)?;
+        replay.snapshot(|record| {
+            if is_stopped() { Err(Interrupted::Told) } else { writer.put(record) }
+        })?;
+        let bytes = writer.finish()?;
+        fs::rename(&unfinished, &path)?;
+        Ok(bytes)
+    };
+    match write() {
+        Ok(bytes) => dir.sync().map(|()| Some(bytes)),
+        Err(why) => {
+            // Where it stays, the next one overwrites it.
+            let _ = fs::remove_file(&unfinished);
+            match why {
+                Interrupted::Told => Ok(None),
+                Interrupted::Failed(error) => Err(JournalError::io(&unfinished, "written", error)),
+            }
+        }
+    }
+}
+
+/// Why a snapshot was not written to its end.
+enum Interrupted {
+    Told,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Interrupted {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A snapshot that is being written.
+struct SnapshotWriter {
+    file: File,
+    head: SegmentHead,
+    /// Where the records that were gathered begin.
+    lsn: Lsn,
+    records: Vec<u8>,
+    block: Vec<u8>,
+    bytes: u64,
+    unsynced: u64,
+}
+
+impl SnapshotWriter {
+    fn new(file: File, head: SegmentHead) -> Result<Self, Interrupted> {
+        let (records, block) = (Vec::new(), Vec::new());
+        let mut writer =
+            Self { file, head, lsn: head.start, records, block, bytes: 0, unsynced: 0 };
+        writer.write(&head.to_block())?;
+        Ok(writer)
+    }
+
+    fn put(&mut self, record: &Record<'_>) -> Result<(), Interrupted> {
+        record.write(&mut self.records);
+        if self.records.len() >= BLOCK_RECORDS_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what was gathered as a block.
+    fn flush(&mut self) -> Result<(), Interrupted> {
+        let mut block = std::mem::take(&mut self.block);
+        block.resize(block_bytes(self.records.len()), 0);
+        seal_block(&mut block, &self.head, self.lsn, self.lsn, &self.records);
+        self.write(&block)?;
+        self.lsn = self.lsn.plus(self.records.len());
+        self.records.clear();
+        self.block = block;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
+        self.file.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Waits until all of it is durable. Returns the size of the file.
+    fn finish(mut self) -> Result<u64, Interrupted> {
+        self.flush()?;
+        self.file.sync_all()?;
+        Ok(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

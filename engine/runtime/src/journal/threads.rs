@@ -1,0 +1,163 @@
+//! The writer where there is no glommio: a plain thread that writes one block after the other.
+
+use super::keeper::Event;
+use super::writer::{Block, Step, WriterTask, check_written, file_failed, no_spare, write_failed};
+use punctual_core::journal::BLOCK_ALIGN;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// `tmpfs`, to `statfs`.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// Writes until the journal ends. With `is_direct`, past the page cache.
+pub(super) fn run(task: WriterTask, is_direct: bool) {
+    let mut writer = Writer { task, is_direct, segment: None, buffer: Aligned::default() };
+    if let Err(why) = writer.work() {
+        writer.task.shared.fail(why);
+    }
+}
+
+struct Writer {
+    task: WriterTask,
+    is_direct: bool,
+    /// The file of the segment at hand.
+    segment: Option<(File, PathBuf)>,
+    buffer: Aligned,
+}
+
+impl Writer {
+    fn work(&mut self) -> Result<(), String> {
+        loop {
+            match self.task.intake.next_step()? {
+                Step::Wait => match self.task.intake.commands().recv() {
+                    Ok(command) => self.task.intake.accept(command),
+                    Err(flume::RecvError::Disconnected) => return Ok(()),
+                },
+                Step::Roll => self.roll()?,
+                Step::Write(block) => self.write(&block)?,
+                Step::Last(block) => return self.write(&block),
+                Step::Stop => return Ok(()),
+            }
+        }
+    }
+
+    /// Goes on in the next segment. Its head is durable before anything else is in it, so that no
+    /// block of a use that was cut short can ever be taken for one of a later use.
+    fn roll(&mut self) -> Result<(), String> {
+        self.segment = None;
+        self.task.tell(Event::Wanted);
+        let spare = self.task.spares.recv().map_err(|_| no_spare())?;
+        let file = open(&spare.path, self.is_direct, false)
+            .map_err(|error| file_failed(&spare.path, "opened", &error))?;
+        let head = self.task.intake.begin_segment();
+        let buffer = self.buffer.bytes_mut(head.len());
+        buffer.copy_from_slice(&head);
+        let (file, path) = self.segment.insert((file, spare.path));
+        write_at(&self.task, file, path, buffer, 0)?;
+        self.task.shared.count_segment();
+        self.task.tell(Event::Began(self.task.intake.position(spare.number)));
+        Ok(())
+    }
+
+    fn write(&mut self, block: &Block) -> Result<(), String> {
+        let (file, path) = self.segment.as_ref().expect("a block belongs to a segment");
+        let buffer = self.buffer.bytes_mut(block.bytes());
+        let end = self.task.intake.seal(block, buffer);
+        write_at(&self.task, file, path, buffer, block.offset)?;
+        // Nothing else is under way.
+        self.task.shared.advance(end);
+        Ok(())
+    }
+}
+
+/// Writes `buffer` and waits until it is durable.
+fn write_at(
+    task: &WriterTask,
+    file: &File,
+    path: &Path,
+    buffer: &[u8],
+    offset: u64,
+) -> Result<(), String> {
+    let began = Instant::now();
+    write_whole(file, buffer, offset).map_err(|error| write_failed(path, offset, &error))?;
+    task.shared.count_write(buffer.len(), began.elapsed());
+    Ok(())
+}
+
+fn write_whole(file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
+    loop {
+        match file.write_at(buffer, offset) {
+            Ok(written) => return check_written(written, buffer.len()),
+            // A signal came before anything was written.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens a file to write it so that each write is durable when it returns.
+fn open(path: &Path, is_direct: bool, is_new: bool) -> io::Result<File> {
+    let direct = if is_direct { libc::O_DIRECT } else { 0 };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(is_new).truncate(is_new);
+    options.custom_flags(libc::O_DSYNC | direct).open(path)
+}
+
+/// Whether files in a directory can be written past the page cache; the text says why not.
+pub(super) fn probe_direct(dir: &Path) -> Result<(), String> {
+    let kind = rustix::fs::statfs(dir).map(|fs| fs.f_type);
+    if kind.is_ok_and(|kind| kind == TMPFS_MAGIC) {
+        return Err("tmpfs has no disk: what is in it is gone when the machine stops".to_owned());
+    }
+    let path = dir.join("probe.tmp");
+    let mut buffer = Aligned::default();
+    let written = open(&path, true, true)
+        .and_then(|file| write_whole(&file, buffer.bytes_mut(BLOCK_ALIGN), 0));
+    // It is no harm if it stays: whoever opens the journal next removes it.
+    let _ = fs::remove_file(&path);
+    written.map_err(|error| format!("the file system takes no direct I/O ({error})"))
+}
+
+/// Memory that begins at a multiple of the size of a block, as direct I/O wants it.
+#[derive(Default)]
+struct Aligned {
+    bytes: Vec<u8>,
+    /// What is left out at the front.
+    skip: usize,
+}
+
+impl Aligned {
+    /// The first `len` bytes, whatever was in them.
+    fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() < len + BLOCK_ALIGN {
+            self.bytes = vec![0; len + BLOCK_ALIGN];
+            self.skip = self.bytes.as_ptr().align_offset(BLOCK_ALIGN);
+        }
+        &mut self.bytes[self.skip..self.skip + len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_direct_io_is_aligned_however_much_is_asked_for() {
+        let mut memory = Aligned::default();
+        for len in [BLOCK_ALIGN, 1 << 20, 2 * BLOCK_ALIGN, 3 << 20] {
+            let bytes = memory.bytes_mut(len);
+            assert_eq!(bytes.len(), len);
+            assert!(bytes.as_ptr().addr().is_multiple_of(BLOCK_ALIGN));
+        }
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _ = probe_direct(dir.path());
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    }
+}
