@@ -129,6 +129,7 @@ for round in $(seq "$rounds"); do
         for mode in "${modes[@]}"; do bench "$mode-$count" "$mode" --in-flight "$count"; done
     done
     for mode in "${modes[@]}"; do bench "$mode-1" "$mode" --in-flight 1; done
+    for mode in memory journal; do bench "cross-$mode" "$mode" --shards 2 --cross 0.5 --in-flight 256; done
     bench writes-only journal --in-flight "$fast" --reads 0
     if [ -n "$with_redis" ]; then redis; fi
     bench recover journal --in-flight "$fast" --recover
@@ -177,3 +178,4 @@ goal "journal / memory, each at its best (goal: 0.5)" "$(ratio "$best_journal" "
 goal "one at a time with a journal / a write of the disk (1.5)" "$(ratio journal-1-p50 disk_us 1000)"
 if [ -n "$with_redis" ]; then goal "journal, writes only / Redis (10)" "$(ratio writes-only-throughput_tps redis_tps)"; fi
 goal "recovery of a million transactions, s (5)" "$(median recover-s_per_million %.2f)"
+goal "2 shards, --cross 0.5, 256 in flight: journal / memory" "$(ratio cross-journal-throughput_tps cross-memory-throughput_tps)"

@@ -96,9 +96,8 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let dumped = journal::dump(&args.path, args.from, args.limit, &mut |line| {
-        writeln!(out, "{line}")
-    });
+    let dumped =
+        journal::dump(&args.path, args.from, args.limit, &mut |line| writeln!(out, "{line}"));
     // What could be read is shown, whatever comes behind it.
     let flushed = out.flush().map_err(JournalError::Output);
     match dumped.and(flushed) {

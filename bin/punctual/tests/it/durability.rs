@@ -53,8 +53,8 @@ fn a_run_with_a_journal_needs_no_other_option_names_its_place_and_leaves_nothing
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
         assert!(is_number && digits.len() == length && length > 0, "{name}");
     }
-    let place = row(&ended, "journal");
-    assert!(place.ends_with(&format!("journal in .punctual/bench-{name} (removed)")), "{place}");
+    let place = row(&ended, "durability");
+    assert!(place.ends_with(&format!("journal, in .punctual/bench-{name} (removed)")), "{place}");
     assert!(row(&ended, "written").ends_with(" bytes a transaction"), "{}", ended.stdout);
     assert!(row(&ended, "writes").ends_with(" snapshots"), "{}", ended.stdout);
     assert!(row(&ended, "self-check").ends_with(" ok"), "{}", ended.stdout);
@@ -111,10 +111,8 @@ fn the_engine_starts_again_on_the_journals_of_a_run_and_finds_everything() {
             assert!(number(recovery, &format!("/{field}")) > 0.0, "{field} of {options:?}");
         }
         if options.contains(&"0") {
-            let [again, committed] = [
-                number(recovery, "/transactions"),
-                number(&report, "/whole_run/committed"),
-            ];
+            let [again, committed] =
+                [number(recovery, "/transactions"), number(&report, "/whole_run/committed")];
             assert!(again >= committed, "{again} of {committed} transactions ran again");
         }
         assert!(row(&ended, "recovery").ends_with("; self-check ok"), "{}", ended.stdout);
@@ -144,7 +142,7 @@ fn a_journal_stays_where_the_user_wants_it_and_the_next_run_goes_on_from_it() {
     let ended = run_in(dir.path(), &journaled(&["--keep-journal"]));
     ended.expect_code(0);
     let place = kept(dir.path());
-    assert!(row(&ended, "journal").ends_with(" (kept)"), "{}", ended.stdout);
+    assert!(row(&ended, "durability").ends_with(" (kept)"), "{}", ended.stdout);
 
     let first = run_in(dir.path(), &journaled(&["--journal-dir", text(&place)]));
     let second = run_in(dir.path(), &journaled(&["--journal-dir", text(&place), "--recover"]));
@@ -171,7 +169,7 @@ fn a_run_that_was_interrupted_or_has_failed_keeps_its_journal_and_names_it() {
     ended.expect_code(0);
     let place = kept(dir.path());
     let name = place.strip_prefix(dir.path()).expect("below the folder");
-    let told = row(&ended, "journal");
+    let told = row(&ended, "durability");
     assert!(told.ends_with(&format!(" in {} (kept)", text(name))), "{told}");
     fs::remove_dir_all(&place).expect("it is there");
 
@@ -198,7 +196,7 @@ fn journals_may_be_in_places_with_unusual_names() {
     let place = dir.path().join("two words, \"quoted\" & 'ünïcode' %s {}");
     let (ended, report) = bench(&journaled(&["--journal-dir", text(&place), "--recover"]));
     assert_eq!(report["durability"]["dir"], text(&place));
-    assert!(row(&ended, "journal").contains(text(&place)), "{}", ended.stdout);
+    assert!(row(&ended, "durability").contains(text(&place)), "{}", ended.stdout);
     let shard = place.join("shard-0");
     for (command, path) in [("check", &place), ("check", &shard), ("dump", &shard)] {
         run(&["journal", command, text(path)]).expect_code(0);

@@ -6,6 +6,7 @@ mod calls;
 mod cluster;
 mod dispatch;
 mod histories;
+mod journal;
 mod missing;
 mod outcomes;
 mod procedures;

@@ -88,7 +88,8 @@ impl Assembly {
         // The mask is read before anything is pinned.
         let allowed = crate::host::allowed_cores();
         let mode_of = |shard: &u16| process.durability.durability_of(*shard);
-        let journals_here = served(part, &config).iter().any(|shard| mode_of(shard).is_on());
+        let journals = served(part, &config).iter().filter(|shard| mode_of(shard).is_on()).count();
+        let journals_here = journals > 0;
         let agents = Agents {
             shards: cluster.shards.into(),
             workers: process.coordinators.into(),
@@ -105,7 +106,9 @@ impl Assembly {
         used.sort_unstable();
         used.dedup();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let overprovisioned = process.overprovisioned.unwrap_or(used.len() > cores);
+        // A journal is written by a thread of its own, for which nobody would make room by spinning.
+        let busy = used.len() + journals;
+        let overprovisioned = process.overprovisioned.unwrap_or(busy > cores);
         if overprovisioned {
             warnings.push("overprovisioned: no core spins while it waits".to_owned());
         }

@@ -2,12 +2,13 @@
 //! files so that a crash leaves either the old state or the new one.
 
 use super::error::{JournalError, is_no_space};
+use super::threads::Aligned;
 use punctual_core::journal::{Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead};
 use punctual_core::{ShardConfig, ShardId};
 use punctual_wire::Limits;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Held with an exclusive lock by the process that uses the journal.
@@ -200,7 +201,7 @@ impl JournalDir {
     pub(crate) fn make_spare(&self, number: u64, bytes: u64) -> Result<PathBuf, JournalError> {
         let path = self.segment_path(number);
         let unfinished = self.path.join(format!("{}{UNFINISHED}", log_name(number)));
-        let filled = File::create(&unfinished).and_then(|mut file| fill(&mut file, bytes));
+        let filled = fill(&unfinished, bytes);
         let made = filled.and_then(|()| fs::rename(&unfinished, &path));
         if let Err(error) = made {
             // Without it the next attempt has more room; it is overwritten in any case.
@@ -327,9 +328,21 @@ fn sync_dir(path: &Path) -> Result<(), JournalError> {
     synced.map_err(|error| JournalError::io(path, "synced", error))
 }
 
-/// Writes so many zeros, and waits until they are durable.
-fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; FILL_BYTES];
+/// Makes a file of so many zeros, and waits until they are durable. Past the page cache where that
+/// can be done: it costs the cores nothing then.
+fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    match fill_by(path, bytes, libc::O_DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => fill_by(path, bytes, 0),
+        filled => filled,
+    }
+}
+
+fn fill_by(path: &Path, bytes: u64, flags: i32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).custom_flags(flags);
+    let mut file = options.open(path)?;
+    let mut zeros = Aligned::default();
+    let zeros = zeros.bytes_mut(FILL_BYTES);
     let (mut left, mut waiting) = (bytes, 0);
     while left > 0 {
         let len = left.min(FILL_BYTES as u64);

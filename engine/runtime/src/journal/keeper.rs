@@ -267,7 +267,7 @@ impl Keeper {
         let done = Done(self.tell.clone());
         let spawned = thread::Builder::new().name(name).spawn(move || {
             let _done = done;
-            // Whoever has a transaction to run goes first. Where that cannot be had it goes without.
+            // Whoever has a transaction to run goes first. It is no harm if that cannot be had.
             let _ = rustix::process::setpriority_process(None, NICE_MAX);
             make_snapshot(&dir, &config, &procedures, at.start, shared.ending())
         });

@@ -1,9 +1,9 @@
 //! Journals of shards: their files, the threads that write them, and how a shard goes on from them.
 //!
-//! A shard appends to its log in memory (see [`punctual_core::journal`]). Once a turn its core hands
-//! over what was appended and hears how far the log is durable, without ever waiting. Two threads
-//! do the rest: the *writer* seals blocks and writes them, each durable by itself, and the *keeper*
-//! prepares the next file of the log and has snapshots made that replace old ones.
+//! A shard appends to its log in memory (see [`punctual_core::journal`]). Once a turn its core
+//! hands over what was appended and hears how far the log is durable, without ever waiting. Two
+//! threads do the rest: the *writer* seals blocks and writes them, each durable by itself, and the
+//! *keeper* prepares the next file of the log and has snapshots made that replace old ones.
 //!
 //! What the files look like, and what may be relied on, is in `docs/durability.md`.
 

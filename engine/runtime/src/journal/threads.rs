@@ -123,7 +123,7 @@ pub(super) fn probe_direct(dir: &Path) -> Result<(), String> {
 
 /// Memory that begins at a multiple of the size of a block, as direct I/O wants it.
 #[derive(Default)]
-struct Aligned {
+pub(super) struct Aligned {
     bytes: Vec<u8>,
     /// What is left out at the front.
     skip: usize,
@@ -131,7 +131,7 @@ struct Aligned {
 
 impl Aligned {
     /// The first `len` bytes, whatever was in them.
-    fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+    pub(super) fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.len() < len + BLOCK_ALIGN {
             self.bytes = vec![0; len + BLOCK_ALIGN];
             self.skip = self.bytes.as_ptr().align_offset(BLOCK_ALIGN);

@@ -208,7 +208,8 @@ impl Place {
 
 /// The rows of a summary. `became` says whether the journals are still there.
 pub(super) fn rows(journal: &JournalFigures, became: &str) -> String {
-    let mut text = row("journal", &format!("{} in {} ({became})", journal.mode, journal.dir));
+    let place = format!("{}, in {} ({became})", journal.mode, journal.dir);
+    let mut text = row("durability", &place);
     let each = journal.bytes_per_transaction.unwrap_or(0.0);
     let [megabytes, rate] = [journal.bytes as f64, journal.bytes_per_s].map(|bytes| bytes / 1e6);
     let written = format!("{megabytes:.1} MB, {rate:.1} MB/s, {each:.1} bytes a transaction");

@@ -48,8 +48,7 @@ fn a_directory_that_nothing_can_be_made_in_is_refused() {
 
 #[test]
 fn a_lack_of_space_is_told_from_other_failures() {
-    let mut full = OpenOptions::new().write(true).open("/dev/full").expect("a device that is full");
-    let source = fill(&mut full, 10).expect_err("nothing fits");
+    let source = fill(Path::new("/dev/full"), 10).expect_err("nothing fits");
     let error = JournalError::io(Path::new("log-000001"), "made", source);
     assert!(matches!(error, JournalError::NoSpace { .. }), "{error}");
     let error = JournalError::io(Path::new("x"), "read", io::Error::from_raw_os_error(5));

@@ -33,7 +33,7 @@ pub(crate) struct Place<'a> {
 pub(crate) struct End {
     /// Where the log goes on.
     pub(crate) lsn: Lsn,
-    /// Where in the last file.
+    /// Where in the last file: what should come there does not.
     pub(crate) offset: u64,
     pub(crate) torn: Option<TornTail>,
     /// The visitor wanted no more.
@@ -94,6 +94,9 @@ impl Chain {
         let first = used.iter().rposition(|link| link.head.start <= base);
         if let (None, Some(next)) = (first, used.first()) {
             let (to, next) = (next.head.start, next.path.clone());
+            if let Some(file) = aside.first() {
+                return Err(no_head(file, base, to));
+            }
             return Err(JournalError::MissingSegment { dir: dir.to_owned(), from: base, to, next });
         }
         let past = used.drain(..first.unwrap_or(0)).collect();
@@ -145,8 +148,7 @@ impl Chain {
         let next_number = next.map_or(u64::MAX, |next| next.number);
         let is_between = |file: &&LogFile| (link.number..next_number).contains(&file.number);
         if let Some(file) = self.aside.iter().find(is_between) {
-            let why = format!("it has no usable head, and the log goes on at {to} in a later file");
-            return JournalError::damage(&file.path, Damage { offset: 0, lsn: end.lsn, why });
+            return no_head(file, end.lsn, to);
         }
         match next {
             Some(next) if next.number > link.number + 1 => JournalError::MissingSegment {
@@ -195,18 +197,19 @@ impl Link {
         let damaged = |damage| JournalError::damage(file, damage);
         let bytes = fs::read(file).map_err(|error| JournalError::io(file, "read", error))?;
         let mut scan = SegmentScan::new(&bytes, &self.head);
-        let mut is_stopped = false;
+        let (mut offset, mut is_stopped) = (scan.offset() as u64, false);
         while !is_stopped && next.is_none_or(|next| scan.lsn() < next.start) {
             let Some((lsn, record)) = scan.next_record().map_err(damaged)? else { break };
-            let offset = scan.offset() as u64 - (scan.lsn().0 - lsn.0);
+            offset = scan.offset() as u64 - (scan.lsn().0 - lsn.0);
             let place = Place { file, offset, lsn };
             if let Some(next) = next.filter(|next| scan.lsn() > next.start) {
                 let why = format!("a record reaches beyond {}", next.start);
                 return Err(place.damage(format!("{why}, where the next file begins")));
             }
             is_stopped = visit(place, &record)?.is_break();
+            offset = scan.offset() as u64;
         }
-        let (lsn, offset) = (scan.lsn(), scan.offset() as u64);
+        let lsn = scan.lsn();
         let is_followed = next.is_some_and(|next| lsn == next.start);
         // A file of the same use begins where this one was full. Only a later use may have found
         // less here than was written.
@@ -228,8 +231,15 @@ impl Link {
             }),
             _ => None,
         };
+        let offset = torn.as_ref().map_or(offset, |torn| torn.offset);
         Ok(End { lsn, offset, torn, is_stopped })
     }
+}
+
+/// That a file should hold the log between two positions.
+fn no_head(file: &LogFile, from: Lsn, to: Lsn) -> JournalError {
+    let why = format!("it has no usable head, and the log goes on at {to} in a later file");
+    JournalError::damage(&file.path, Damage { offset: 0, lsn: from, why })
 }
 
 /// How many bytes at and behind `offset` were being written to a segment, as far as can be told.

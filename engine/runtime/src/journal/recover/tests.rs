@@ -75,7 +75,8 @@ fn each_opening_goes_on_where_the_one_before_ended_in_a_file_of_its_own() {
     for opening in 0..5 {
         let recovered = home.recovered();
         assert_ran(&recovered.replay, count);
-        assert_eq!((recovered.head.generation, recovered.number), (2 + opening, 3 + u64::from(opening)));
+        assert_eq!(recovered.head.generation, 2 + opening);
+        assert_eq!(recovered.number, 3 + u64::from(opening));
         // Some write nothing but the head of their file.
         let more = u64::from(opening % 3);
         go_on(recovered, count, more);

@@ -21,7 +21,7 @@ fn damage_in_any_block_but_the_last_is_found_where_it_is() {
             let is_last = whole.number == 3 && index == 3;
             for (at, found_at) in [
                 (block.at + 9, block.at),
-                (block.records_at() + 30, block.records_at()),
+                (block.records_at() + 12, block.records_at()),
                 (block.records_at() + 1, block.records_at()),
             ] {
                 let mut pages = whole.clone();
@@ -61,11 +61,8 @@ fn a_file_that_lost_its_head_is_missed() {
                     JournalError::Unreadable { file, .. } if is_newer => {
                         assert_eq!(*file, home.log(whole.number));
                     }
-                    JournalError::Damage { file, offset: 0, .. } if whole.number > 1 => {
-                        assert_eq!((file, is_newer), (&home.log(whole.number), false));
-                    }
-                    JournalError::MissingSegment { from: Lsn::ZERO, next, .. } => {
-                        assert_eq!((next, whole.number, is_newer), (&home.log(2), 1, false));
+                    JournalError::Damage { file, offset: 0, .. } if !is_newer => {
+                        assert_eq!(*file, home.log(whole.number));
                     }
                     _ => panic!("{error}"),
                 }
