@@ -100,9 +100,8 @@ pub(super) fn snapshot_files(dir: &Path) -> Result<Vec<(Lsn, PathBuf)>, JournalE
 
 /// Whether a directory has anything that a journal leaves behind.
 pub(super) fn is_journal(dir: &Path) -> Result<bool, JournalError> {
-    let known = |name: &String| {
-        name == LOCK || log_number(name).is_some() || snapshot_lsn(name).is_some()
-    };
+    let known =
+        |name: &String| name == LOCK || log_number(name).is_some() || snapshot_lsn(name).is_some();
     Ok(names(dir)?.iter().any(known))
 }
 

@@ -1,9 +1,13 @@
 //! The writer on glommio's direct I/O, with several writes under way.
 //!
-//! Its executor has a thread of its own and waits for batches, spares and I/O, for nothing else.
+//! Its executor has a thread of its own and waits for batches, spares and I/O, for nothing else. So
+//! while nothing is under way it may as well block: a small block that comes then is written by a
+//! plain call, which saves it the ways through the ring and back (65 us of 205 at a write of 105,
+//! measured on two cores).
 //! Nothing here yields: see decision 0004 for what happens to an executor of glommio 0.9 that does.
 
 use super::keeper::Event;
+use super::threads::{Aligned, open, write_at};
 use super::shared::Shared;
 use super::writer::{
     Block, Progress, Step, WriterTask, check_written, file_failed, no_spare, write_failed,
@@ -12,6 +16,7 @@ use ::glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use ::glommio::{LocalExecutor, LocalExecutorBuilder, Placement, Task};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Writes under way at most.
 const FLIGHTS_MAX: usize = 4;
+/// A block of up to this size that finds nothing under way is written by a plain call.
+const PLAIN_BYTES_MAX: usize = 64 << 10;
 /// Memory that is registered for I/O: as many blocks of the largest size. What does not find room
 /// in it is allocated.
 const IO_MEMORY_BYTES: usize = 4 << 20;
@@ -38,7 +45,14 @@ pub(super) fn make(core: Option<usize>) -> Result<LocalExecutor, String> {
 pub(super) fn run(executor: &LocalExecutor, task: WriterTask) {
     executor.run(async move {
         let progress = Rc::new(RefCell::new(Progress::new(Arc::clone(&task.shared))));
-        let mut writer = Writer { task, progress, segment: None, flights: VecDeque::new() };
+        let mut writer = Writer {
+            task,
+            progress,
+            segment: None,
+            plain: None,
+            buffer: Aligned::default(),
+            flights: VecDeque::new(),
+        };
         if let Err(why) = writer.work().await {
             writer.task.shared.fail(why);
         }
@@ -55,6 +69,9 @@ struct Writer {
     progress: Rc<RefCell<Progress>>,
     /// The file of the segment at hand.
     segment: Option<(Rc<DmaFile>, Rc<Path>)>,
+    /// The same file, for plain calls.
+    plain: Option<File>,
+    buffer: Aligned,
     /// The writes that were begun and not waited for, oldest first.
     flights: VecDeque<Task<()>>,
 }
@@ -66,12 +83,17 @@ impl Writer {
             self.land(FLIGHTS_MAX - 1).await;
             match self.task.intake.next_step()? {
                 Step::Wait => {
-                    let command = self.task.intake.commands().recv_async().await;
+                    let commands = self.task.intake.commands();
+                    let is_idle = self.progress.borrow().is_idle();
+                    let command = match is_idle {
+                        true => commands.recv(),
+                        false => commands.recv_async().await,
+                    };
                     let Ok(command) = command else { return Ok(()) };
                     self.task.intake.accept(command);
                 }
                 Step::Roll => self.roll().await?,
-                Step::Write(block) => self.launch(&block),
+                Step::Write(block) => self.write(&block)?,
                 Step::Last(block) => return self.write_last(&block).await,
                 Step::Stop => return Ok(()),
             }
@@ -106,6 +128,8 @@ impl Writer {
         let path: Rc<Path> = Rc::from(spare.path);
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(libc::O_DSYNC);
+        let plain = open(&path, true, false);
+        self.plain = Some(plain.map_err(|error| file_failed(&path, "opened", &error))?);
         let opened = options.dma_open(&*path).await;
         let file = opened.map_err(|error| file_failed(&path, "opened", &error))?;
         let head = self.task.intake.begin_segment();
@@ -117,6 +141,21 @@ impl Writer {
         written?;
         self.task.shared.count_segment();
         self.task.tell(Event::Began(self.task.intake.position(spare.number)));
+        Ok(())
+    }
+
+    /// Writes a block, or begins to.
+    fn write(&mut self, block: &Block) -> Result<(), String> {
+        if block.bytes() > PLAIN_BYTES_MAX || !self.progress.borrow().is_idle() {
+            self.launch(block);
+            return Ok(());
+        }
+        let (_, path) = self.segment.as_ref().expect("a block belongs to a segment");
+        let file = self.plain.as_ref().expect("it was opened with the segment");
+        let buffer = self.buffer.bytes_mut(block.bytes());
+        let end = self.task.intake.seal(block, buffer);
+        write_at(&self.task, file, path, buffer, block.offset)?;
+        self.task.shared.advance(end);
         Ok(())
     }
 

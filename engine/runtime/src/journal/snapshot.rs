@@ -265,16 +265,9 @@ fn write_snapshot(
 ) -> Result<Option<u64>, JournalError> {
     let unfinished = dir.unfinished_snapshot_path();
     let path = dir.snapshot_path(head.start);
-    let write = || -> Result<u64, Interrupted> {
-        let mut writer = SnapshotWriter::new(File::create(&unfinished)?, head)?;
-        replay.snapshot(|record| {
-            if is_stopped() { Err(Interrupted::Told) } else { writer.put(record) }
-        })?;
-        let bytes = writer.finish()?;
-        fs::rename(&unfinished, &path)?;
-        Ok(bytes)
-    };
-    match write() {
+    let written = write_to(&unfinished, replay, head, is_stopped);
+    let named = |bytes| fs::rename(&unfinished, &path).map(|()| bytes).map_err(Interrupted::Failed);
+    match written.and_then(named) {
         Ok(bytes) => dir.sync().map(|()| Some(bytes)),
         Err(why) => {
             // Where it stays, the next one overwrites it.
@@ -285,6 +278,21 @@ fn write_snapshot(
             }
         }
     }
+}
+
+fn write_to(
+    path: &Path,
+    replay: &Replay,
+    head: SegmentHead,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<u64, Interrupted> {
+    let mut writer = SnapshotWriter::new(File::create(path)?, head)?;
+    let put = |record: &Record<'_>| match is_stopped() {
+        true => Err(Interrupted::Told),
+        false => writer.put(record),
+    };
+    replay.snapshot(put)?;
+    writer.finish()
 }
 
 /// Why a snapshot was not written to its end.

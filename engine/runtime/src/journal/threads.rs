@@ -74,7 +74,7 @@ impl Writer {
 }
 
 /// Writes `buffer` and waits until it is durable.
-fn write_at(
+pub(super) fn write_at(
     task: &WriterTask,
     file: &File,
     path: &Path,
@@ -99,7 +99,7 @@ fn write_whole(file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
 }
 
 /// Opens a file to write it so that each write is durable when it returns.
-fn open(path: &Path, is_direct: bool, is_new: bool) -> io::Result<File> {
+pub(super) fn open(path: &Path, is_direct: bool, is_new: bool) -> io::Result<File> {
     let direct = if is_direct { libc::O_DIRECT } else { 0 };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(is_new).truncate(is_new);

@@ -227,6 +227,11 @@ impl Progress {
         Self { shared, first: 0, under_way: VecDeque::new() }
     }
 
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// Notes that a block is being written, and gives its ticket.
     pub(super) fn issue(&mut self, end: Lsn) -> u64 {
         self.under_way.push_back((end, false));

@@ -214,10 +214,7 @@ impl World {
     }
 
     /// One of shards that are configured like that, unless it says otherwise with journals.
-    fn with(
-        configure: impl Fn(&mut ShardConfig),
-        procedures: impl Fn() -> Procedures,
-    ) -> Self {
+    fn with(configure: impl Fn(&mut ShardConfig), procedures: impl Fn() -> Procedures) -> Self {
         let configure = |config: &mut ShardConfig| {
             config.durability = Durability::Journal;
             configure(config);

@@ -3,10 +3,10 @@
 use super::TornTail;
 use crate::journal::dir::LogFile;
 use crate::journal::error::JournalError;
+use punctual_core::ReplayError;
 use punctual_core::journal::{
     BLOCK_ALIGN, BlockHead, Damage, Lsn, Record, SegmentHead, SegmentScan, Tail, block_bytes,
 };
-use punctual_core::ReplayError;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,8 @@ impl Chain {
                     "it begins at log position {start}, in generation {generation}, and does not \
                      follow the file before it"
                 );
-                return Err(JournalError::damage(&file.path, Damage { offset: 0, lsn: start, why }));
+                let damage = Damage { offset: 0, lsn: start, why };
+                return Err(JournalError::damage(&file.path, damage));
             }
         }
         let first = used.iter().rposition(|link| link.head.start <= base);

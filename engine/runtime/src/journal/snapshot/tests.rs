@@ -1,10 +1,10 @@
 //! Snapshots, made, read and lost.
 
 use super::*;
+use crate::journal::Recovered;
 use crate::journal::recover::fixture::{
     Author, Home, PageBlock, Pages, SEGMENT_BYTES, assert_ran, go_on,
 };
-use crate::journal::Recovered;
 use punctual_core::Nanos;
 
 /// Makes a snapshot, which nobody stops.

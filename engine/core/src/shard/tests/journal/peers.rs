@@ -147,7 +147,9 @@ fn whatever_is_said_waits_for_all_that_was_logged_before() {
     let settle = Letter { from: 1, to: 0, message: settle };
     let decided = PeerMessage::Decided { txn: t.id };
     let answers = [proposal(&t, 0, 1, 500), Letter { from: 0, to: 1, message: decided }];
-    for (generation, (question, answer)) in (1..).zip([ask(&t, 1, 0, 500), settle].iter().zip(answers)) {
+    for (generation, (question, answer)) in
+        (1..).zip([ask(&t, 1, 0, 500), settle].iter().zip(answers))
+    {
         let write = piece(seq(1, generation), &[add_to(0, 1)]);
         assert!(world.cluster.send(0, &write).is_empty());
         world.cluster.deliver(*question);
