@@ -150,11 +150,6 @@ impl UndoLog {
         self.starts.clear();
     }
 
-    /// Whether nothing was written, or everything was taken back.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
     /// Notes what a key holds now.
     fn note(&mut self, store: &Store, key: Key<'_>) {
         self.starts.push(self.bytes.len());

@@ -280,8 +280,8 @@ impl Engine {
         true
     }
 
-    /// Stops in order: workers take what is in flight, then shards decide what is undecided, make it
-    /// durable and send their last replies, then the threads end.
+    /// Stops in order: workers take what is in flight, then shards decide what is undecided, make
+    /// it durable and send their last replies, then the threads end.
     ///
     /// # Errors
     /// When a thread died, or a worker did not stop in time.

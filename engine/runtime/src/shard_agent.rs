@@ -296,8 +296,8 @@ impl ShardAgent {
         Ok(work + flush(link, counts)?)
     }
 
-    /// Says goodbye once nothing is undecided, all is durable and nothing more arrives, and finishes
-    /// when everybody is gone.
+    /// Says goodbye once nothing is undecided, all is durable and nothing more arrives, and
+    /// finishes when everybody is gone.
     fn stop(&mut self, now: Nanos, since: Nanos, work: usize) {
         if self.draining_since.is_none() {
             let waited = now.since(since);

@@ -291,9 +291,8 @@ impl Shard {
             released_after: short(now - entry.received_at),
         });
         self.last_released = self.last_released.max(commit);
-        let Ran { is_wanted, aborted, changed } =
-            self.run_held(txn, session, commit, &body, timing);
-        let gate = self.log_release(txn, commit, &body, timing.is_none(), changed);
+        let Ran { is_wanted, aborted } = self.run_held(txn, session, commit, &body, timing);
+        let gate = self.log_release(txn, commit, &body, timing.is_none());
         if is_wanted {
             self.sessions.push_ready(session, txn.sequence, gate);
         }
@@ -331,8 +330,8 @@ impl Shard {
         outcome.begin(txn.sequence, ReplyStatus::Committed, commit);
         outcome.timing = timing;
         let mut release = Release { limits: &config.limits, procedures, store, undo };
-        let changed = release.run(body, outcome);
-        Ran { is_wanted, aborted: outcome.status == ReplyStatus::Aborted, changed }
+        release.run(body, outcome);
+        Ran { is_wanted, aborted: outcome.status == ReplyStatus::Aborted }
     }
 
     /// Writes down that a held transaction ran. Returns how far the log has to be durable before
@@ -348,18 +347,13 @@ impl Shard {
         commit: Nanos,
         body: &PieceBody<'_>,
         is_alone: bool,
-        changed: bool,
     ) -> Gate {
         if !is_alone {
             let gate = Gate { lsn: self.log.tail(), is_firm: true };
             self.log(&Record::Released { txn });
             return gate;
         }
-        let writes = match *body {
-            PieceBody::Ops { count, bytes } => writes(count, bytes),
-            PieceBody::Call { .. } => changed,
-        };
-        if self.log.is_on() && writes {
+        if self.log.is_on() && writes(body) {
             self.log_single(txn, commit, body);
         }
         Gate { lsn: self.log.tail(), is_firm: false }
@@ -419,8 +413,6 @@ pub(super) struct Ran {
     /// Somebody waits for the answer.
     is_wanted: bool,
     aborted: bool,
-    /// Something may have changed.
-    changed: bool,
 }
 
 /// A span of time as a reply tells it.

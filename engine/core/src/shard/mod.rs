@@ -261,6 +261,7 @@ impl Shard {
         id: SessionId,
         slots: u32,
     ) -> Result<SessionIndex, SessionError> {
+        self.clock = self.clock.max(now);
         let opened = self.sessions.open(now, id, slots)?;
         if opened.is_new {
             let index = u32::try_from(opened.index.0).expect("sessions are bounded");
@@ -439,10 +440,10 @@ impl Shard {
         let Some(outcome) = sessions.outcome_mut(session, piece.sequence) else { return };
         outcome.begin(piece.sequence, ReplyStatus::Committed, commit);
         let mut release = Release { limits: &config.limits, procedures, store, undo };
-        let changed = release.run(&piece.body, outcome);
+        release.run(&piece.body, outcome);
         let aborted = outcome.status == ReplyStatus::Aborted;
         self.count_run(aborted, &piece.body);
-        if self.log.is_on() && writes && changed {
+        if self.log.is_on() && writes {
             self.log_single(self.txn_of(session, piece), commit, &piece.body);
         }
     }

@@ -282,7 +282,7 @@ impl Shard {
     /// counts here only if these are all that are known here. So nobody who has voted can obtain
     /// the proposal afterwards: the first who did would have it from a party that is alive and had
     /// voted that it lacks it.
-    fn bury(&mut self, at: u32, dead: u64) {
+    pub(super) fn bury(&mut self, at: u32, dead: u64) {
         let entry = self.pending.get_mut(at);
         let is_news = dead & !entry.dead != 0;
         entry.dead |= dead;

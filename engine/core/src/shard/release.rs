@@ -15,18 +15,11 @@ pub(super) struct Release<'a> {
 }
 
 impl Release<'_> {
-    /// Returns whether anything may have changed that was not changed back.
     #[inline]
-    pub(super) fn run(&mut self, body: &PieceBody<'_>, outcome: &mut Outcome) -> bool {
+    pub(super) fn run(&mut self, body: &PieceBody<'_>, outcome: &mut Outcome) {
         match *body {
-            PieceBody::Ops { count, bytes } => {
-                self.run_ops(count, bytes, outcome);
-                true
-            }
-            PieceBody::Call { procedure, args } => {
-                self.call(procedure, args, outcome);
-                !self.undo.is_empty()
-            }
+            PieceBody::Ops { count, bytes } => self.run_ops(count, bytes, outcome),
+            PieceBody::Call { procedure, args } => self.call(procedure, args, outcome),
         }
     }
 
@@ -84,8 +77,10 @@ pub(super) fn keys<'a>(
     })
 }
 
-/// Whether any of the operations may change the store.
-pub(super) fn writes(count: u16, bytes: &[u8]) -> bool {
+/// Whether a piece may change the store. A call counts as if it did: what became of it is written
+/// down, so that a retry after a crash never meets another fate.
+pub(super) fn writes(body: &PieceBody<'_>) -> bool {
+    let PieceBody::Ops { count, bytes } = *body else { return true };
     let mut ops = OpReader::new(bytes);
     (0..count).any(|_| ops.next_op().is_ok_and(|op| op.is_write()))
 }

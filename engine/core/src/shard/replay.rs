@@ -3,9 +3,9 @@
 use super::log::CLOCK_STEP;
 use super::pending::Stage;
 use super::release::{Release, keys};
-use super::session::SessionIndex;
+use super::session::{Outcome, SessionIndex};
 use super::{Mutation, Shard, ShardConfig};
-use crate::journal::{Lsn, Record, RecordParties};
+use crate::journal::{Durability, Lsn, Record, RecordParties};
 use crate::procedure::Procedures;
 use crate::{Nanos, SessionId};
 use punctual_wire::{Key, Piece, PieceBody, RefusedReason, ReplyStatus, TxnId, WireError};
@@ -24,11 +24,11 @@ pub enum ReplayError {
         /// The slot.
         slot: u16,
     },
-    /// Something that happened to a transaction which is not there.
-    #[error("its transaction was never admitted")]
+    /// Something that happened to a transaction which is not there, or not so far.
+    #[error("its transaction was not admitted, or it is not so far")]
     NoTransaction,
     /// A session that cannot be opened there.
-    #[error("its session cannot be opened: raise sessions_max to what it was")]
+    #[error("its session cannot be opened: raise sessions_max and slots_max to what they were")]
     BadSession,
     /// A procedure that is not registered.
     #[error(
@@ -191,12 +191,23 @@ impl Replay {
         &self.shard
     }
 
-    /// Beyond this the clock of the shard was not read before the crash. A clock that may have been
-    /// set back since has to start from here.
+    /// Beyond this the clock of the shard was not read before the crash.
     #[must_use]
     pub fn clock_floor(&self) -> Nanos {
-        let Shard { clock, last_released, .. } = self.shard;
-        (clock + CLOCK_STEP).max(last_released)
+        let Shard { clock, last_released, ref config, .. } = self.shard;
+        // What may have left before the last words about the clock were durable.
+        let early = match config.durability {
+            Durability::JournalAsync { within } => within.into(),
+            Durability::Journal | Durability::Memory => Nanos::ZERO,
+        };
+        (clock + CLOCK_STEP + CLOCK_STEP + early).max(last_released)
+    }
+
+    /// Sees to it that whatever is admitted from now on comes after `floor`, although the clock may
+    /// have been set back behind it: nothing is ever admitted before what was promised before the
+    /// crash (R2). The clock itself stays what it is, since others are told by it what has passed.
+    pub fn admit_after(&mut self, floor: Nanos) {
+        self.shard.last_released = self.shard.last_released.max(floor);
     }
 
     /// The shard, ready to work. The log goes on at `lsn`; `now` is its clock. What is undecided
@@ -205,8 +216,7 @@ impl Replay {
     pub fn finish(self, now: Nanos, lsn: Lsn) -> Shard {
         let mut shard = self.shard;
         shard.log.resume(lsn, shard.clock);
-        shard.clock = shard.clock.max(now);
-        let now = shard.clock;
+        shard.clock = now;
         shard.sessions.wait_for_all(now);
         for at in shard.pending.live().to_vec() {
             let ask_after = shard.config.ask_after;
@@ -230,6 +240,8 @@ impl Replay {
             shard.pending.place(at, keys(&piece));
             shard.pending.get_mut(at).body = body;
             shard.agree_if_complete(now, at);
+            // Who is left alone with a loss has nobody to hear from.
+            shard.bury(at, 0);
         }
         shard
     }
@@ -271,13 +283,16 @@ impl Replay {
         body: &PieceBody<'_>,
     ) -> Result<(), ReplayError> {
         self.check(body)?;
-        let index = self.session_of(txn)?;
+        let index = self.session_of(txn);
         self.transactions += 1;
         let Shard { config, procedures, store, undo, sessions, last_released, .. } =
             &mut self.shard;
-        let slot = txn.sequence.slot();
-        let outcome = sessions.outcome_mut(index, txn.sequence);
-        let outcome = outcome.ok_or(ReplayError::NoSlot { slot })?;
+        // It may have been held back for longer than its coordinator stayed, or had so many slots;
+        let slot = index.ok().and_then(|index| sessions.outcome_mut(index, txn.sequence));
+        // and its slot may have been used again meanwhile.
+        let wanted = slot.filter(|outcome| outcome.sequence <= txn.sequence);
+        let mut nowhere = Outcome::empty();
+        let outcome = wanted.unwrap_or(&mut nowhere);
         *last_released = commit.max(*last_released);
         outcome.begin(txn.sequence, ReplyStatus::Committed, commit);
         Release { limits: &config.limits, procedures, store, undo }.run(body, outcome);
@@ -353,6 +368,9 @@ impl Replay {
         self.transactions += 1;
         let shard = &mut self.shard;
         let entry = shard.pending.get_mut(at);
+        if entry.stage != Stage::Proposed || !entry.is_complete() {
+            return Err(ReplayError::NoTransaction);
+        }
         let (commit, session) = (entry.latest(), entry.session);
         let body_bytes = std::mem::take(&mut entry.body);
         let body = match entry.call {

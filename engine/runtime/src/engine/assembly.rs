@@ -106,7 +106,7 @@ impl Assembly {
         used.sort_unstable();
         used.dedup();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // A journal is written by a thread of its own, for which nobody would make room by spinning.
+        // A journal is written by a thread of its own, for which those who spin make no room.
         let busy = used.len() + journals;
         let overprovisioned = process.overprovisioned.unwrap_or(busy > cores);
         if overprovisioned {

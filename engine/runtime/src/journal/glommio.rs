@@ -7,8 +7,8 @@
 //! Nothing here yields: see decision 0004 for what happens to an executor of glommio 0.9 that does.
 
 use super::keeper::Event;
-use super::threads::{Aligned, open, write_at};
 use super::shared::Shared;
+use super::threads::{Aligned, open, write_at};
 use super::writer::{
     Block, Progress, Step, WriterTask, check_written, file_failed, no_spare, write_failed,
 };

@@ -3,7 +3,9 @@
 use punctual_core::journal::Lsn;
 use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId};
 use punctual_link::{HandshakeError, Link, LinkError};
-use punctual_wire::{CloseReason, Features, Frame, FrameKind, FrameReader, Handshake, Limits, WireError};
+use punctual_wire::{
+    CloseReason, Features, Frame, FrameKind, FrameReader, Handshake, Limits, WireError,
+};
 use std::time::Duration;
 
 /// How long somebody who was told goodbye has to hang up.

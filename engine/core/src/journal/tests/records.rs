@@ -387,7 +387,8 @@ fn fields_that_make_no_sense_are_named_although_the_checksum_is_right() {
         (14, vec![4, 0, 1, 2, 3], RecordError::Truncated),
     ];
     for (kind, fields, error) in cases {
-        let found = Record::read(&raw(kind, &fields, lsn), lsn);
+        let bytes = raw(kind, &fields, lsn);
+        let found = Record::read(&bytes, lsn);
         assert_eq!(found, Err(error), "of kind {kind} with {fields:?}");
     }
 }

@@ -83,7 +83,7 @@ impl Assembly {
             return;
         };
         let behind = floor.since(self.clock.now());
-        if behind <= BEHIND_MAX {
+        if behind <= BEHIND_MAX + self.config.process.durability.within {
             return;
         }
         self.clock.set_forward(Nanos::from(behind));
@@ -107,9 +107,9 @@ impl Assembly {
         let Some((plan, recovered)) = journal else {
             return Ok((Shard::new(config, procedures), None));
         };
-        let Recovered { replay, dir, head, number, report } = recovered;
-        let now = self.clock.now().max(replay.clock_floor());
-        let shard = replay.finish(now, head.start);
+        let Recovered { mut replay, dir, head, number, report } = recovered;
+        replay.admit_after(replay.clock_floor());
+        let shard = replay.finish(self.clock.now(), head.start);
         // Whoever makes a snapshot of it later is the same run as well.
         let config = ShardConfig { session: shard.session(), ..config };
         let journal = Journal::start(&plan, dir, head, number, config, procedures)?;

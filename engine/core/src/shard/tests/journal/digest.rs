@@ -4,7 +4,8 @@ use super::*;
 use crate::journal::RecordParty;
 use crate::shard::pending::Entry;
 use crate::store::StoredValue;
-use std::collections::BTreeSet;
+use punctual_wire::TxnId;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a shard knows of a transaction on several shards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::journal::{RecordParty, write_with_parties};
+use punctual_wire::TxnId;
 
 const SLOTS_MAX: u32 = 4;
 const ID: TxnId = TxnId { session: 7, sequence: TxnSequence(1 << 16) };

@@ -2,11 +2,12 @@
 //! now and then: whoever does again what a journal says, at any point of it, knows what the shard
 //! knew there.
 
-use super::digest::{Ledger, assert_alike, digest};
+use super::digest::{Digest, Ledger, assert_alike, digest};
 use super::*;
 use crate::store::tests::{Step, step};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use std::collections::BTreeMap;
 
 /// The shards with journals.
 const JOURNALED: [u16; 2] = [0, 1];
@@ -89,7 +90,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => index().prop_map(Act::Lose),
         6 => prop_oneof![6 => 0..600_i64, 3 => 0..20 * MS, 1 => 0..SECOND].prop_map(Act::Turn),
         9 => (0..SHARDS).prop_map(Act::Sync),
-        3 => (link(), 2..5_u32).prop_map(|((shard, worker), slots)| Act::Open(shard, worker, slots)),
+        3 => (link(), 2..5_u32).prop_map(|((id, worker), slots)| Act::Open(id, worker, slots)),
         2 => link().prop_map(|(shard, worker)| Act::Close(shard, worker)),
         1 => link().prop_map(|(shard, worker)| Act::End(shard, worker)),
         1 => Just(Act::Forget),
@@ -302,7 +303,7 @@ impl Run {
     }
 
     /// What a shard says and holds when it goes on.
-    fn wake(&self, id: u16, mut shard: Shard) -> (Vec<String>, digest::Digest) {
+    fn wake(&self, id: u16, mut shard: Shard) -> (Vec<String>, Digest) {
         let now = self.world.cluster.clock(id) + Nanos(2 * SECOND);
         let peers: Vec<_> = (0..SHARDS).filter(|peer| *peer != id).collect();
         for peer in &peers {

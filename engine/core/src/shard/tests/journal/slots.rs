@@ -46,7 +46,7 @@ fn what_was_not_written_down_runs_again_when_it_is_asked_for_again() {
     let (mut harness, mut tape) = journaled(Durability::Journal);
     let requests = [
         piece(seq(0, 1), &[get(1)]),
-        call(seq(1, 1), BUMP, &bump_args(1, ABORTS)),
+        piece(seq(1, 1), &[get(2), get(3)]),
         call(seq(2, 1), 99, b""),
     ];
     let before = harness.run(10, &requests);

@@ -2,6 +2,7 @@
 
 use super::digest::{assert_alike, contents};
 use super::*;
+use std::collections::BTreeMap;
 
 /// A replay of what a shard has logged.
 fn replay_of(shard: &mut Shard, tape: &mut Tape) -> Replay {
