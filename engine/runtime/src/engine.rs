@@ -75,6 +75,18 @@ pub enum EngineError {
         /// What the system said.
         why: String,
     },
+    /// A shard is to keep to memory where it has a journal.
+    #[error(
+        "shard {shard} is to keep to memory, and {dir} has a journal of it: move that away to give \
+         up what is in it, or set durability.mode = \"journal\" to go on from it",
+        dir = dir.display()
+    )]
+    JournalLeft {
+        /// The shard.
+        shard: u16,
+        /// Where its journal is.
+        dir: std::path::PathBuf,
+    },
     /// Shards are to be served or reached, but the configuration has no addresses.
     #[error("the configuration names no shard addresses; set cluster.shards")]
     NoAddresses,

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// First pause before a link is tried again; it doubles with each failure.
 const RECONNECT_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two tries.
-const RECONNECT_MAX: Duration = Duration::from_secs(1);
+const RECONNECT_MAX: Duration = Duration::from_millis(250);
 
 /// How a shard is reached.
 pub(crate) enum Route {

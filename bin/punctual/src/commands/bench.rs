@@ -23,7 +23,7 @@ use std::time::Duration;
   punctual bench pingpong --transport tcp      the bare link, for comparison
   punctual bench roofline                      the ceiling of this machine, for comparison")]
 pub(crate) enum BenchCommand {
-    Micro(micro::MicroArgs),
+    Micro(Box<micro::MicroArgs>),
     Pingpong(pingpong::PingPongArgs),
     Roofline(roofline::RooflineArgs),
 }

@@ -235,9 +235,9 @@ fn last_block(journal: &Path) -> (u64, u32, u64) {
     let mut segments: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
     segments.retain(|path| path.to_string_lossy().contains("/log-"));
     segments.sort();
-    let contents = segments.iter().map(|path| fs::read(path).expect("a segment can be read"));
+    let mut contents = segments.iter().map(|path| fs::read(path).expect("a segment can be read"));
     // Behind the segment in use there are only spares, which have no head.
-    let used = contents.filter(|bytes| bytes.starts_with(b"PUNCTJRN")).next_back();
+    let used = contents.rfind(|bytes| bytes.starts_with(b"PUNCTJRN"));
     let bytes = used.expect("a journal has a segment in use");
     let (start, generation) = (field(&bytes, 32), &bytes[40..44]);
     let is_of = |block: &&[u8]| {

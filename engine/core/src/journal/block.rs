@@ -69,6 +69,12 @@ impl BlockHead {
     pub fn is_of(&self, segment: &SegmentHead) -> bool {
         self.generation == segment.generation && self.segment == segment.start
     }
+
+    /// Whether the block belongs to a segment that was begun after this one.
+    #[must_use]
+    pub fn is_younger(&self, segment: &SegmentHead) -> bool {
+        (self.generation, self.segment) > (segment.generation, segment.start)
+    }
 }
 
 /// Size of a block with so many bytes of records.

@@ -44,6 +44,8 @@ pub struct SegmentScan<'a> {
     taken: usize,
     lsn: Lsn,
     durable: Lsn,
+    /// The latest block has no records, and says that everything before it is durable.
+    is_closed: bool,
     tail: Option<Tail>,
 }
 
@@ -60,6 +62,7 @@ impl<'a> SegmentScan<'a> {
             taken: 0,
             lsn: head.start,
             durable: head.start,
+            is_closed: false,
             tail: None,
         }
     }
@@ -136,6 +139,7 @@ impl<'a> SegmentScan<'a> {
             return Ok(false);
         };
         self.durable = self.durable.max(head.durable);
+        self.is_closed = head.len == 0 && head.durable == head.lsn;
         (self.block, self.block_at, self.taken) = (records, at + BLOCK_HEAD_BYTES, 0);
         self.next_block = at + block_bytes(head.len);
         Ok(true)
@@ -151,10 +155,21 @@ impl<'a> SegmentScan<'a> {
             return Err(Damage { offset, lsn: self.lsn, why });
         }
         let from = self.next_block.min(self.bytes.len());
+        let next = BlockHead::read(&self.bytes[from..]);
+        // Whatever was in the file before is older than its head.
+        if let Some(next) = next.filter(|next| next.is_younger(&self.head)) {
+            let why = format!(
+                "a block of a later segment stands there, of generation {} and from {}: the head \
+                 of the file was written over",
+                next.generation, next.segment
+            );
+            return Err(Damage { offset, lsn: self.lsn, why });
+        }
         let is_blank = self.bytes[from..].iter().take(BLOCK_ALIGN).all(|byte| *byte == 0);
         // A recycled segment has blocks of former times behind its end, which say nothing.
-        let former = BlockHead::read(&self.bytes[from..]).is_some_and(|it| !it.is_of(&self.head));
-        let is_clean = offset == self.next_block && (is_blank || former) && later.count() == 0;
+        let former = next.is_some_and(|it| !it.is_of(&self.head));
+        let is_over = self.is_closed || ((is_blank || former) && later.count() == 0);
+        let is_clean = offset == self.next_block && is_over;
         self.tail = Some(if is_clean { Tail::Clean } else { Tail::Torn { offset, why } });
         Ok(())
     }

@@ -65,6 +65,10 @@ impl Shard {
             return;
         }
         // The incarnation first: of a dead one, others may have run it.
+        // A refusal is written down: while there is no room for that, whoever is the first to speak
+        // of it is told to come again.
+        let refusal =
+            refusal.filter(|reason| *reason != RefusedReason::JournalFull || heard.is_some());
         if let Some(reason) = self.stamp_refusal(now, &stamp).or(refusal) {
             self.stats.refused += 1;
             if let Some(heard) = heard {
@@ -77,7 +81,8 @@ impl Shard {
             }
             return;
         }
-        if heard.is_none() && !(self.has_room_for(&stamp) && self.has_held_room()) {
+        let has_room = self.has_room_for(&stamp) && self.has_held_room() && !self.log.is_full();
+        if heard.is_none() && !has_room {
             self.stats.busy += 1;
             return Reply::write(out, sequence, ReplyStatus::Busy, 0, 0, &[]);
         }

@@ -456,10 +456,10 @@ impl Shard {
     /// done.
     #[inline]
     pub fn on_turn(&mut self, now: Nanos) -> usize {
+        self.clock = self.clock.max(now);
         if now < self.next_sweep && self.pending.live().is_empty() {
             return 0;
         }
-        self.clock = self.clock.max(now);
         let now = self.clock;
         let is_watched = self.is_watched();
         if is_watched {

@@ -5,6 +5,7 @@ use super::session::Outcome;
 use crate::procedure::{ProcedureContext, Procedures, UndoLog, Verdict};
 use crate::store::Store;
 use punctual_wire::{Limits, OpReader, OpResult, PieceBody, ReplyStatus};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What running a piece needs.
 pub(super) struct Release<'a> {
@@ -52,8 +53,15 @@ impl Release<'_> {
         let out_len_max = self.limits.results_bytes_max();
         let mut context =
             ProcedureContext::new(self.store, self.undo, self.limits, results, out_len_max);
-        let verdict = procedure.run(&mut context, args);
+        // A panic counts as an abort. Were it to end the shard, a transaction that others wait for
+        // would end it again each time that it goes on from its journal.
+        let ran = catch_unwind(AssertUnwindSafe(|| procedure.run(&mut context, args)));
         outcome.result_count = context.result_count();
+        let verdict = ran.unwrap_or_else(|_| {
+            outcome.result_count = 0;
+            outcome.results.clear();
+            Verdict::Abort
+        });
         if verdict == Verdict::Abort {
             self.undo.roll_back(self.store);
             outcome.status = ReplyStatus::Aborted;

@@ -5,7 +5,7 @@ use super::pending::Stage;
 use super::release::{Release, keys};
 use super::session::{Outcome, SessionIndex};
 use super::{Mutation, Shard, ShardConfig};
-use crate::journal::{Durability, Lsn, Record, RecordParties};
+use crate::journal::{Lsn, Record, RecordParties};
 use crate::procedure::Procedures;
 use crate::{Nanos, SessionId};
 use punctual_wire::{Key, Piece, PieceBody, RefusedReason, ReplyStatus, TxnId, WireError};
@@ -194,13 +194,9 @@ impl Replay {
     /// Beyond this the clock of the shard was not read before the crash.
     #[must_use]
     pub fn clock_floor(&self) -> Nanos {
-        let Shard { clock, last_released, ref config, .. } = self.shard;
-        // What may have left before the last words about the clock were durable.
-        let early = match config.durability {
-            Durability::JournalAsync { within } => within.into(),
-            Durability::Journal | Durability::Memory => Nanos::ZERO,
-        };
-        (clock + CLOCK_STEP + CLOCK_STEP + early).max(last_released)
+        let Shard { clock, last_released, .. } = self.shard;
+        // Whatever others rely on waited until the last words about the clock were durable.
+        (clock + CLOCK_STEP).max(last_released)
     }
 
     /// Sees to it that whatever is admitted from now on comes after `floor`, although the clock may

@@ -1,15 +1,22 @@
 //! The directory of a journal: who has it, what its files are called, and what is done to whole
 //! files so that a crash leaves either the old state or the new one.
 
+mod settle;
+#[cfg(test)]
+mod tests;
+
 use super::error::{JournalError, is_no_space};
 use super::threads::Aligned;
 use punctual_core::journal::{Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead};
 use punctual_core::{ShardConfig, ShardId};
 use punctual_wire::Limits;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Held with an exclusive lock by the process that uses the journal.
 const LOCK: &str = "LOCK";
@@ -99,7 +106,7 @@ pub(super) fn snapshot_files(dir: &Path) -> Result<Vec<(Lsn, PathBuf)>, JournalE
 }
 
 /// Whether a directory has anything that a journal leaves behind.
-pub(super) fn is_journal(dir: &Path) -> Result<bool, JournalError> {
+pub(crate) fn is_journal(dir: &Path) -> Result<bool, JournalError> {
     let known =
         |name: &String| name == LOCK || log_number(name).is_some() || snapshot_lsn(name).is_some();
     Ok(names(dir)?.iter().any(known))
@@ -196,11 +203,16 @@ impl JournalDir {
     }
 
     /// Makes a file of zeros for the log. Its blocks are all there, so that writing to it later
-    /// changes no metadata.
-    pub(crate) fn make_spare(&self, number: u64, bytes: u64) -> Result<PathBuf, JournalError> {
+    /// changes no metadata. If told to `stop`, it fails as interrupted and leaves nothing.
+    pub(crate) fn make_spare(
+        &self,
+        number: u64,
+        bytes: u64,
+        stop: &AtomicBool,
+    ) -> Result<PathBuf, JournalError> {
         let path = self.segment_path(number);
         let unfinished = self.path.join(format!("{}{UNFINISHED}", log_name(number)));
-        let filled = fill(&unfinished, bytes);
+        let filled = fill(&unfinished, bytes, stop);
         let made = filled.and_then(|()| fs::rename(&unfinished, &path));
         if let Err(error) = made {
             // Without it the next attempt has more room; it is overwritten in any case.
@@ -218,12 +230,13 @@ impl JournalDir {
         old: &Path,
         number: u64,
         bytes: u64,
+        stop: &AtomicBool,
     ) -> Result<PathBuf, JournalError> {
         let failed = |error| JournalError::io(old, "made a spare", error);
         let file = OpenOptions::new().write(true).open(old).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() != bytes {
             self.remove(old)?;
-            return self.make_spare(number, bytes);
+            return self.make_spare(number, bytes, stop);
         }
         let path = self.segment_path(number);
         file.write_all_at(&[0; SEGMENT_HEAD_BYTES], 0)
@@ -297,7 +310,8 @@ pub(super) fn read_head(path: &Path) -> io::Result<(u64, Result<SegmentHead, Seg
     Ok((len, SegmentHead::read(&front)))
 }
 
-/// Makes a directory and those that it is in, and their entries durable.
+/// Makes a directory and those that it is in, and their entries durable: its own even if it was
+/// there, because whoever made it may have died before that.
 fn make_dirs(path: &Path) -> Result<(), JournalError> {
     let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
     let missing = path.ancestors().take_while(|dir| !is_there(dir)).count();
@@ -305,9 +319,14 @@ fn make_dirs(path: &Path) -> Result<(), JournalError> {
         true => JournalError::NoSpace { file: path.to_owned(), source },
         false => JournalError::Create { dir: path.to_owned(), source },
     })?;
-    for parent in path.ancestors().skip(1).take(missing) {
+    for parent in path.ancestors().skip(1).take(missing.max(1)) {
         let is_here = parent.as_os_str().is_empty();
-        sync_dir(if is_here { Path::new(".") } else { parent })?;
+        match sync_dir(if is_here { Path::new(".") } else { parent }) {
+            // It belongs to somebody else, who has made this one too.
+            Err(JournalError::Io { source, .. })
+                if missing == 0 && source.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
     }
     Ok(())
 }
@@ -329,21 +348,30 @@ fn sync_dir(path: &Path) -> Result<(), JournalError> {
 
 /// Makes a file of so many zeros, and waits until they are durable. Past the page cache where that
 /// can be done: it costs the cores nothing then.
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    match fill_by(path, bytes, libc::O_DIRECT) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => fill_by(path, bytes, 0),
+fn fill(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+    match fill_by(path, bytes, libc::O_DIRECT, stop) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => fill_by(path, bytes, 0, stop),
         filled => filled,
     }
 }
 
-fn fill_by(path: &Path, bytes: u64, flags: i32) -> io::Result<()> {
+fn fill_by(path: &Path, bytes: u64, flags: i32, stop: &AtomicBool) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).custom_flags(flags);
     let mut file = options.open(path)?;
+    // Where there is no room for all of it, that is known before others are left without any.
+    if let Err(error) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes)
+        && [Errno::NOSPC, Errno::DQUOT].contains(&error)
+    {
+        return Err(error.into());
+    }
     let mut zeros = Aligned::default();
     let zeros = zeros.bytes_mut(FILL_BYTES);
     let (mut left, mut waiting) = (bytes, 0);
     while left > 0 {
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let len = left.min(FILL_BYTES as u64);
         file.write_all(&zeros[..usize::try_from(len).unwrap_or(FILL_BYTES)])?;
         (left, waiting) = (left - len, waiting + len);
@@ -354,6 +382,3 @@ fn fill_by(path: &Path, bytes: u64, flags: i32) -> io::Result<()> {
     }
     file.sync_all()
 }
-
-#[cfg(test)]
-mod tests;

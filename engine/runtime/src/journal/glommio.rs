@@ -128,7 +128,7 @@ impl Writer {
         let path: Rc<Path> = Rc::from(spare.path);
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(libc::O_DSYNC);
-        let plain = open(&path, true, false);
+        let plain = open(&path, true);
         self.plain = Some(plain.map_err(|error| file_failed(&path, "opened", &error))?);
         let opened = options.dma_open(&*path).await;
         let file = opened.map_err(|error| file_failed(&path, "opened", &error))?;

@@ -74,11 +74,12 @@ impl Journal {
         let dir = Arc::clone(&tools.dir);
         let shard = tools.config.id.0;
         let failed = |why| JournalError::Start { dir: dir.path().to_owned(), why };
-        let (way, warning) = choose(plan.backend, dir.path()).map_err(failed)?;
         let stock = Stock::take(&dir, number, plan.segment_bytes)?;
+        let (way, warning) = choose(plan.backend, &stock.spares[0].path).map_err(failed)?;
 
         let shared = Shared::new(head.start);
-        let (commands, handed_over) = flume::bounded(BATCHES_MAX + 1);
+        // At the end there is one more batch, and the word that it is the last.
+        let (commands, handed_over) = flume::bounded(BATCHES_MAX + 2);
         let (give_back, spent) = flume::bounded(BATCHES_MAX + 1);
         let (offer, spares) = flume::bounded(SPARES_MAX);
         let (tell, events) = flume::unbounded();
@@ -198,6 +199,16 @@ impl Journal {
         let _ = commands.try_send(Command::Write { lsn, records });
     }
 
+    /// Hands over what is left in the log of the shard, before the journal is closed. To be called
+    /// once: there is room for it whatever is with the writer.
+    pub(crate) fn hand_rest(&mut self, shard: &mut Shard) {
+        if shard.log_len() > 0 && !self.shared.has_failed() {
+            let mut records = Vec::new();
+            let lsn = shard.take_log(&mut records);
+            self.hand(lsn, records);
+        }
+    }
+
     /// Whether anything that was handed over is not durable yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.handed > self.shared.durable()
@@ -272,9 +283,9 @@ enum Way {
     Threads { is_direct: bool },
 }
 
-/// What was asked for, or what works; with a text that says what does not.
-fn choose(wanted: JournalBackend, dir: &Path) -> Result<(Way, Option<String>), String> {
-    let direct = threads::probe_direct(dir);
+/// What was asked for, or what works with this spare; with a text that says what does not.
+fn choose(wanted: JournalBackend, spare: &Path) -> Result<(Way, Option<String>), String> {
+    let direct = threads::probe_direct(spare);
     let is_direct = direct.is_ok();
     let threads = Way::Threads { is_direct };
     let cached = |why: String| format!("the journal is written through the page cache: {why}");

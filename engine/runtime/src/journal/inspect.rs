@@ -1,7 +1,7 @@
 //! Looking at a journal without using it: whether all of it can be read, and what it says.
 //!
 //! Nothing is written, and a journal that is in use is read all the same: then the end of its log
-//! may look torn, because it is being written.
+//! may look like anything, because it is being written, and is not judged.
 
 mod dump;
 mod record;
@@ -21,6 +21,7 @@ use record::kind_name;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +109,18 @@ impl JournalCheck {
         self.files.iter().filter_map(|file| file.damage.as_ref()).chain(&self.problems)
     }
 
+    /// Takes back what is said of files that were written, or removed, while they were read.
+    fn excuse(&mut self) {
+        let last = self.files.iter().rposition(|file| file.role == FileRole::Log);
+        for (index, file) in self.files.iter_mut().enumerate() {
+            let is_written = Some(index) == last || file.role == FileRole::Leftover;
+            if is_written || file.damage.as_ref().is_some_and(is_gone) {
+                file.damage = None;
+            }
+        }
+        self.problems.retain(|error| !is_gone(error));
+    }
+
     /// Takes a look at the files that are called like those of the log.
     fn add_log(&mut self, chain: &Chain, base: Lsn, generation: u32) {
         let after = |index: usize| chain.used.get(index).map(|link| link.head);
@@ -137,8 +150,10 @@ impl JournalCheck {
         let aside = chain.aside.iter();
         let aside = aside.map(|file| FileCheck::new(&file.path, file.bytes, FileRole::Leftover));
         self.files.extend(aside);
+        let first = chain.first_behind();
         for file in &chain.behind {
-            self.files.push(FileCheck::of_leftover(file, &next, end.is_some()));
+            let is_first = first == Some(file.number);
+            self.files.push(FileCheck::of_leftover(file, &next, is_first, end.is_some()));
         }
     }
 }
@@ -216,10 +231,15 @@ impl FileCheck {
 
     /// A file that is no part of the log. Where the log could not be read to its end, nothing says
     /// whether this is a part that is missing.
-    fn of_leftover(leftover: &LogFile, next: &SegmentHead, is_log_read: bool) -> Self {
+    fn of_leftover(
+        leftover: &LogFile,
+        next: &SegmentHead,
+        is_first: bool,
+        is_log_read: bool,
+    ) -> Self {
         let mut file = Self::new(&leftover.path, leftover.bytes, FileRole::Leftover);
         file.head = leftover.head.as_ref().ok().copied();
-        match judge(leftover, next, leftover.bytes) {
+        match judge(leftover, next, leftover.bytes, is_first) {
             Ok(Leftover::Spare) => file.role = FileRole::Spare,
             Ok(Leftover::Useless(torn)) => file.torn = torn,
             Err(error) if is_log_read => file.damage = Some(error),
@@ -227,6 +247,11 @@ impl FileCheck {
         }
         file
     }
+}
+
+/// Whether a file was not there.
+fn is_gone(error: &JournalError) -> bool {
+    matches!(error, JournalError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
 /// The directories of the journals at a path; nothing if it is a file.
@@ -264,10 +289,20 @@ fn journals_at(path: &Path) -> Result<Option<Vec<PathBuf>>, JournalError> {
 fn check_dir(dir: &Path) -> Result<JournalCheck, JournalError> {
     // Held to the end, if it could be had.
     let lock = lock_to_read(dir)?;
+    let mut check = look_at(dir, lock.is_none())?;
+    if check.is_in_use && check.errors().next().is_some() {
+        // What was listed may have been retired before it was read.
+        check = look_at(dir, true)?;
+        check.excuse();
+    }
+    Ok(check)
+}
+
+fn look_at(dir: &Path, is_in_use: bool) -> Result<JournalCheck, JournalError> {
     let (files, snapshots) = (log_files(dir)?, snapshot_files(dir)?);
     let mut check = JournalCheck {
         path: dir.to_owned(),
-        is_in_use: lock.is_none(),
+        is_in_use,
         files: Vec::new(),
         end: None,
         problems: Vec::new(),
@@ -281,8 +316,13 @@ fn check_dir(dir: &Path) -> Result<JournalCheck, JournalError> {
     let newest = snapshots.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
     let whole = snapshots.iter().zip(&check.files).rev().find(|(_, file)| file.damage.is_none());
     let base = whole.map_or(Lsn::ZERO, |((lsn, _), _)| *lsn);
+    let snapshot = whole.map(|((_, path), _)| path);
     match Chain::new(dir, files.clone(), base, newest) {
-        Ok(chain) => check.add_log(&chain, base, generation),
+        Ok(chain) => {
+            let joined = snapshot.map_or(Ok(()), |path| chain.check_joined(base, path));
+            check.problems.extend(joined.err());
+            check.add_log(&chain, base, generation);
+        }
         Err(error) => {
             check.problems.push(error);
             check.files.extend(files.iter().map(single_log_file));
@@ -336,7 +376,7 @@ impl fmt::Display for JournalCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
         if self.is_in_use {
-            write!(f, " (in use by another process: what it writes now may look torn)")?;
+            write!(f, " (in use by another process: the end of its log is not judged)")?;
         }
         for file in &self.files {
             write!(f, "\n  {file}")?;

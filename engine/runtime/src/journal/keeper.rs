@@ -11,8 +11,10 @@ use super::shared::Shared;
 use super::snapshot::{SnapshotReport, make_snapshot};
 use punctual_core::journal::Lsn;
 use punctual_core::{Procedures, ShardConfig};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -52,16 +54,18 @@ pub(super) enum Event {
     Ended,
 }
 
-/// Makes the spare of this number; nothing when there is no room for it. A test has one that runs
-/// out of room at will.
-pub(super) type MakeSpare = Box<dyn FnMut(u64) -> Result<Option<PathBuf>, JournalError> + Send>;
+/// Makes the spare of this number; nothing when there is no room for it, or when the flag told it to
+/// stop. A test has one that runs out of room at will.
+pub(super) type MakeSpare =
+    Box<dyn FnMut(u64, &AtomicBool) -> Result<Option<PathBuf>, JournalError> + Send>;
 
 /// Makes spares in a directory.
 pub(super) fn make_in(dir: &Arc<JournalDir>, segment_bytes: u64) -> MakeSpare {
     let dir = Arc::clone(dir);
-    Box::new(move |number| match dir.make_spare(number, segment_bytes) {
+    Box::new(move |number, stop: &AtomicBool| match dir.make_spare(number, segment_bytes, stop) {
         Ok(path) => Ok(Some(path)),
         Err(JournalError::NoSpace { .. }) => Ok(None),
+        Err(JournalError::Io { source, .. }) if source.kind() == ErrorKind::Interrupted => Ok(None),
         Err(error) => Err(error),
     })
 }
@@ -106,7 +110,8 @@ impl Stock {
             }
         }
         if spares.is_empty() {
-            spares.push(Spare { number, path: dir.make_spare(number, segment_bytes)? });
+            let path = dir.make_spare(number, segment_bytes, &AtomicBool::new(false))?;
+            spares.push(Spare { number, path });
         }
         let next_number = number + spares.len() as u64;
         let snapshot = dir.snapshots()?.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
@@ -196,7 +201,7 @@ impl Keeper {
                 None => {}
                 Some(Event::Began(at)) => (self.current, self.is_wanted) = (Some(at), false),
                 Some(Event::Wanted) => self.is_wanted = true,
-                Some(Event::Snapshot) => self.take_snapshot()?,
+                Some(Event::Snapshot) => self.take_snapshot(),
                 Some(Event::Closing) => self.is_closing = true,
                 Some(Event::Ended) => return Ok(()),
             }
@@ -225,9 +230,13 @@ impl Keeper {
         if !is_due || !self.spares.is_empty() {
             return Ok(true);
         }
-        match (self.tools.make)(self.next_number).map_err(|error| error.to_string())? {
+        // One that the writer wants for the rest of the log is made to its end.
+        let stop = if self.is_closing { self.shared.abandoned() } else { self.shared.ending() };
+        match (self.tools.make)(self.next_number, stop).map_err(|error| error.to_string())? {
             Some(path) => self.offer(path),
             None if self.is_closing => return Ok(false),
+            // It was told to stop, and will hear why.
+            None if self.is_ending() => {}
             None if self.shared.is_starved() => {}
             None => {
                 let dir = self.tools.dir.path().display();
@@ -236,6 +245,10 @@ impl Keeper {
             }
         }
         Ok(true)
+    }
+
+    fn is_ending(&self) -> bool {
+        self.shared.ending().load(Ordering::Relaxed)
     }
 
     fn offer(&mut self, path: PathBuf) {
@@ -277,23 +290,31 @@ impl Keeper {
         }
     }
 
-    fn take_snapshot(&mut self) -> Result<(), String> {
-        let Some((at, thread)) = self.making.take() else { return Ok(()) };
-        let outcome = thread.join().map_err(|_| "making a snapshot panicked".to_owned())?;
-        match outcome {
-            Ok(Some(_)) => {
+    /// Sees what became of a snapshot. The shard needs none to go on: where there is none, or what
+    /// it replaces cannot be removed, the log takes more room.
+    fn take_snapshot(&mut self) {
+        let Some((at, thread)) = self.making.take() else { return };
+        match thread.join() {
+            Ok(Ok(Some(_))) => {
                 self.snapshot = at.start;
-                self.retire(at).map_err(|error| error.to_string())?;
+                if let Err(error) = self.retire(at) {
+                    tracing::error!(%error, "what a snapshot has replaced was not all removed");
+                }
                 self.shared.count_snapshot();
             }
             // It was told to stop.
-            Ok(None) => {}
-            Err(error @ JournalError::NoSpace { .. }) => {
+            Ok(Ok(None)) => {}
+            Ok(Err(error @ JournalError::NoSpace { .. })) => {
                 tracing::warn!(%error, "no snapshot: it is tried again with the next segment");
             }
-            Err(error) => return Err(error.to_string()),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no snapshot: it is tried again with the next segment");
+            }
+            Err(_) => tracing::error!(
+                "no snapshot: making it panicked, see the output of the program; it is tried again \
+                 with the next segment"
+            ),
         }
-        Ok(())
     }
 
     /// Makes spares of what a snapshot has replaced, or removes it: oldest first, so that what is
@@ -310,8 +331,13 @@ impl Keeper {
                 dir.remove(&old)?;
                 continue;
             }
-            match dir.recycle(&old, self.next_number, self.tools.segment_bytes) {
+            let (bytes, stop) = (self.tools.segment_bytes, self.shared.ending());
+            match dir.recycle(&old, self.next_number, bytes, stop) {
                 Ok(path) => self.offer(path),
+                // What is left is retired with the next snapshot.
+                Err(JournalError::Io { source, .. }) if source.kind() == ErrorKind::Interrupted => {
+                    return Ok(());
+                }
                 // It was of another size, and is gone; a new one has no room.
                 Err(JournalError::NoSpace { .. }) => {}
                 Err(error) => return Err(error),

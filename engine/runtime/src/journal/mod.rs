@@ -21,6 +21,7 @@ mod tests;
 mod threads;
 mod writer;
 
+pub(crate) use dir::is_journal;
 pub use error::JournalError;
 pub(crate) use handle::Journal;
 pub use inspect::*;

@@ -119,17 +119,20 @@ pub(crate) struct Recovered {
 /// an old one has its own, and goes on with it.
 pub(crate) fn recover(
     plan: &JournalPlan,
-    config: ShardConfig,
+    config: &ShardConfig,
     procedures: Arc<Procedures>,
 ) -> Result<Recovered, JournalError> {
     let began = Instant::now();
     let dir = JournalDir::open(&plan.dir)?;
+    // What is promised from now on rests on what is read.
+    dir.settle()?;
     let (files, snapshots) = (log_files(dir.path())?, dir.snapshots()?);
-    let heads = Heads::read(&files, &snapshots, Some(&Owner::of(&config)))?;
-    let config = ShardConfig { session: heads.session.unwrap_or(config.session), ..config };
+    let heads = Heads::read(&files, &snapshots, Some(&Owner::of(config)))?;
+    let session = heads.session.unwrap_or(config.session);
+    let config = ShardConfig { session, ..config.clone() };
     let newest = snapshots.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
 
-    let mut base = Base::load(&snapshots, &config, procedures)?;
+    let mut base = Base::load(&snapshots, &config, procedures, &|| false)?;
     let log = Log::replay(dir.path(), files, &mut base, newest);
     // Without the newest snapshot parts of the log may be missing: then it is the one to mend.
     let Log { chain, end, torn } = match (log, base.skipped) {
@@ -186,6 +189,9 @@ impl Log {
         newest: Lsn,
     ) -> Result<Self, JournalError> {
         let chain = Chain::new(dir, files, base.lsn, newest)?;
+        if let Some(snapshot) = &base.path {
+            chain.check_joined(base.lsn, snapshot)?;
+        }
         let replay = &mut base.replay;
         let end = chain.read(base.lsn, None, |place, record| {
             let done = replay.apply(record);
@@ -207,9 +213,10 @@ fn clean(
     segment_bytes: u64,
 ) -> Result<Option<TornTail>, JournalError> {
     let mut useless: Vec<&LogFile> = chain.aside.iter().collect();
-    let mut begun = None;
+    let (mut begun, first) = (None, chain.first_behind());
     for file in &chain.behind {
-        if let Leftover::Useless(torn) = judge(file, next, segment_bytes)? {
+        let is_first = first == Some(file.number);
+        if let Leftover::Useless(torn) = judge(file, next, segment_bytes, is_first)? {
             useless.push(file);
             begun = begun.or(torn);
         }

@@ -119,6 +119,11 @@ impl Shared {
         &self.is_ending
     }
 
+    /// What those look at who stop only if nobody waits for them any more.
+    pub(super) fn abandoned(&self) -> &AtomicBool {
+        &self.is_abandoned
+    }
+
     pub(super) fn end(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
     }

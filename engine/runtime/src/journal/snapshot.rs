@@ -129,6 +129,8 @@ pub(super) struct Base {
     pub(super) bytes: u64,
     /// What is wrong with the newest snapshot, if it is not this one.
     pub(super) skipped: Option<JournalError>,
+    /// Told to, in the middle: there is nothing to be done with it.
+    is_stopped: bool,
 }
 
 impl Base {
@@ -137,14 +139,16 @@ impl Base {
         snapshots: &[(Lsn, PathBuf)],
         config: &ShardConfig,
         procedures: Arc<Procedures>,
+        is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self, JournalError> {
         let mut skipped = None;
         for (lsn, path) in snapshots.iter().rev() {
             let mut replay = Replay::new(config.clone(), Arc::clone(&procedures));
-            match replay_snapshot(&mut replay, *lsn, path) {
+            match replay_snapshot(&mut replay, *lsn, path, is_stopped) {
                 Ok(bytes) => {
-                    let (lsn, path) = (*lsn, Some(path.clone()));
-                    return Ok(Self { replay, lsn, path, bytes, skipped });
+                    let (lsn, path, is_stopped) = (*lsn, Some(path.clone()), bytes.is_none());
+                    let bytes = bytes.unwrap_or_default();
+                    return Ok(Self { replay, lsn, path, bytes, skipped, is_stopped });
                 }
                 Err(error @ JournalError::Damage { .. }) => {
                     tracing::warn!(%error, "the log has to do without this snapshot");
@@ -154,31 +158,45 @@ impl Base {
             }
         }
         let replay = Replay::new(config.clone(), procedures);
-        Ok(Self { replay, lsn: Lsn::ZERO, path: None, bytes: 0, skipped })
+        let (lsn, path, bytes, is_stopped) = (Lsn::ZERO, None, 0, false);
+        Ok(Self { replay, lsn, path, bytes, skipped, is_stopped })
     }
 }
 
-/// Does the records of a snapshot. Returns how many bytes they are.
-fn replay_snapshot(replay: &mut Replay, lsn: Lsn, path: &Path) -> Result<u64, JournalError> {
+/// Does the records of a snapshot. Returns how many bytes they are, or nothing if told to stop.
+fn replay_snapshot(
+    replay: &mut Replay,
+    lsn: Lsn,
+    path: &Path,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<Option<u64>, JournalError> {
     let file = SnapshotFile::open(path)?;
     let start = file.head.start;
     if start != lsn {
         let why = format!("it stands for the log up to {start}, and its name says otherwise");
         return Err(JournalError::damage(path, Damage { offset: 0, lsn: start, why }));
     }
+    let mut was_stopped = false;
     let end = file.read(|place, record| {
+        if is_stopped() {
+            was_stopped = true;
+            return Ok(ControlFlow::Break(()));
+        }
         if replay.is_whole() {
             return Err(place.damage("there are records behind its end".to_owned()));
         }
         replay.apply(record).map_err(|source| place.not_replayed(source))?;
         Ok(ControlFlow::Continue(()))
     })?;
+    if was_stopped {
+        return Ok(None);
+    }
     if !replay.is_whole() {
         let why = "its end is missing".to_owned();
         let offset = fs::metadata(path).map_or(0, |file| file.len());
         return Err(Place { file: path, offset, lsn: end }.damage(why));
     }
-    Ok(end.0 - start.0)
+    Ok(Some(end.0 - start.0))
 }
 
 /// A snapshot that was made.
@@ -221,8 +239,11 @@ pub(crate) fn make_snapshot(
     let generation = files.iter().filter_map(|file| Some(file.head.as_ref().ok()?.generation));
     let generation = generation.max().unwrap_or(1);
 
-    let Base { mut replay, lsn: base, skipped, .. } =
-        Base::load(&snapshots, config, Arc::clone(procedures))?;
+    let loaded = Base::load(&snapshots, config, Arc::clone(procedures), &is_stopped)?;
+    if loaded.is_stopped {
+        return Ok(None);
+    }
+    let Base { mut replay, lsn: base, skipped, .. } = loaded;
     let chain = Chain::new(dir.path(), files, base, newest);
     let chain = chain.map_err(|error| skipped.unwrap_or(error))?;
     let read = chain.read(base, Some(end), |place, record| {

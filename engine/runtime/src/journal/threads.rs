@@ -3,7 +3,7 @@
 use super::keeper::Event;
 use super::writer::{Block, Step, WriterTask, check_written, file_failed, no_spare, write_failed};
 use punctual_core::journal::BLOCK_ALIGN;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Writer {
         self.segment = None;
         self.task.tell(Event::Wanted);
         let spare = self.task.spares.recv().map_err(|_| no_spare())?;
-        let file = open(&spare.path, self.is_direct, false)
+        let file = open(&spare.path, self.is_direct)
             .map_err(|error| file_failed(&spare.path, "opened", &error))?;
         let head = self.task.intake.begin_segment();
         let buffer = self.buffer.bytes_mut(head.len());
@@ -99,25 +99,23 @@ fn write_whole(file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
 }
 
 /// Opens a file to write it so that each write is durable when it returns.
-pub(super) fn open(path: &Path, is_direct: bool, is_new: bool) -> io::Result<File> {
+pub(super) fn open(path: &Path, is_direct: bool) -> io::Result<File> {
     let direct = if is_direct { libc::O_DIRECT } else { 0 };
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(is_new).truncate(is_new);
+    options.read(true).write(true);
     options.custom_flags(libc::O_DSYNC | direct).open(path)
 }
 
-/// Whether files in a directory can be written past the page cache; the text says why not.
-pub(super) fn probe_direct(dir: &Path) -> Result<(), String> {
-    let kind = rustix::fs::statfs(dir).map(|fs| fs.f_type);
+/// Whether a spare can be written past the page cache; the text says why not. Its head is written
+/// as it is, which is blank: that needs no room.
+pub(super) fn probe_direct(spare: &Path) -> Result<(), String> {
+    let kind = rustix::fs::statfs(spare).map(|fs| fs.f_type);
     if kind.is_ok_and(|kind| kind == TMPFS_MAGIC) {
         return Err("tmpfs has no disk: what is in it is gone when the machine stops".to_owned());
     }
-    let path = dir.join("probe.tmp");
     let mut buffer = Aligned::default();
-    let written = open(&path, true, true)
-        .and_then(|file| write_whole(&file, buffer.bytes_mut(BLOCK_ALIGN), 0));
-    // It is no harm if it stays: whoever opens the journal next removes it.
-    let _ = fs::remove_file(&path);
+    let written =
+        open(spare, true).and_then(|file| write_whole(&file, buffer.bytes_mut(BLOCK_ALIGN), 0));
     written.map_err(|error| format!("the file system takes no direct I/O ({error})"))
 }
 
@@ -143,6 +141,7 @@ impl Aligned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn memory_for_direct_io_is_aligned_however_much_is_asked_for() {
@@ -155,9 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_nothing_behind() {
+    fn a_probe_needs_no_file_but_the_spare_and_leaves_that_as_it_was() {
         let dir = tempfile::tempdir().expect("a directory");
-        let _ = probe_direct(dir.path());
-        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
+        let spare = dir.path().join("log-000001");
+        probe_direct(&spare).expect_err("it makes none");
+        let blank = vec![0; 4 * BLOCK_ALIGN];
+        fs::write(&spare, &blank).expect("it can be written");
+        let _ = probe_direct(&spare);
+        assert_eq!(fs::read(&spare).expect("it can be read"), blank);
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1);
     }
 }

@@ -44,11 +44,13 @@ impl ShardAgent {
         self.journal.as_ref().is_some_and(Journal::is_waiting)
     }
 
-    /// Closes the journal, at the end: everything in it is durable then, and it says so.
+    /// Closes the journal, at the end: everything in the log is durable then, and it says so.
     pub(super) fn close_journal(&mut self) {
         self.publish_journal();
         let shard = self.shard.id().0;
-        if let Some(Err(error)) = self.journal.take().map(Journal::close) {
+        let Some(mut journal) = self.journal.take() else { return };
+        journal.hand_rest(&mut self.shard);
+        if let Err(error) = journal.close() {
             tracing::error!(shard, %error, "the journal was not closed in order");
         }
     }

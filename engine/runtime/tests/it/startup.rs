@@ -4,10 +4,10 @@
 use crate::support;
 use punctual_runtime::config::{Address, CoreList};
 use punctual_runtime::{
-    Config, Engine, EngineError, ProcedureContext, Procedures, Transport, Verdict, host,
+    Completion, Config, Driver, Engine, EngineError, Key, Nanos, Outcome, ProcedureContext,
+    Procedures, Submitter, Transport, Verdict, host,
 };
 use std::net::TcpListener;
-use std::time::Duration;
 
 /// The message of an error that the user can mend.
 fn usage(error: &EngineError) -> String {
@@ -79,31 +79,50 @@ fn serving_without_addresses_says_where_to_put_them() {
     assert!(message.contains("set cluster.shards"), "{message}");
 }
 
-fn fatal(_context: &mut ProcedureContext<'_>, _args: &[u8]) -> Verdict {
-    panic!("no way out of this procedure")
+/// Ends its core in its first turn.
+struct Fatal;
+
+impl Driver for Fatal {
+    fn drive(&mut self, _now: Nanos, _submitter: &mut Submitter<'_>) -> usize {
+        panic!("no way out of this driver")
+    }
+
+    fn complete(&mut self, _now: Nanos, _completion: Completion<'_>) {}
+
+    fn is_finished(&self) -> bool {
+        false
+    }
+
+    fn stop(&mut self) {}
 }
 
 #[test]
 fn an_engine_whose_core_dies_is_not_alive_and_says_so_when_it_stops() {
-    let mut procedures = Procedures::new();
-    procedures.register(1, "fatal", fatal).expect("the id is free");
-    let mut config = support::config(1);
-    // What is in flight to the dead shard holds up the stop for so long.
-    config.process.request_timeout = Duration::from_millis(10);
-    config.process.deadline = Duration::from_millis(100);
-    let engine = Engine::embedded(config, Transport::Ring).procedures(procedures);
-    let (engine, client) = engine.start().expect("a start");
-    assert!(engine.is_alive());
-    support::until("the death is noticed", || {
-        let mut transaction = client.transaction();
-        transaction.call(1, "any key", b"");
-        // Some may miss their deadline or find the queue full; the first that runs is fatal.
-        let _ = client.submit(&mut transaction);
-        !engine.is_alive()
-    });
+    let engine = Engine::embedded(support::config(1), Transport::Ring).start_with(vec![Fatal]);
+    let engine = engine.expect("a start");
+    support::until("the death is noticed", || !engine.is_alive());
     let error = engine.stop().expect_err("a core died");
     assert!(error.to_string().contains("no way out"), "{error}");
     assert!(!error.is_usage(), "{error}");
+}
+
+fn panics(context: &mut ProcedureContext<'_>, _args: &[u8]) -> Verdict {
+    context.put(Key::from(7), b"half done");
+    panic!("no way out of this procedure")
+}
+
+#[test]
+fn a_procedure_that_panics_counts_as_one_that_aborts() {
+    let mut procedures = Procedures::new();
+    procedures.register(1, "panics", panics).expect("the id is free");
+    let engine = Engine::embedded(support::config(1), Transport::Ring).procedures(procedures);
+    let (engine, client) = engine.start().expect("a start");
+    let mut transaction = client.transaction();
+    transaction.call(1, "any key", b"");
+    let result = client.submit(&mut transaction).expect("it is taken").wait().expect("an end");
+    assert!(matches!(result.outcome, Outcome::Aborted { .. }), "{result:?}");
+    assert_eq!(support::get(&client, 7), None);
+    engine.stop().expect("an orderly stop");
 }
 
 #[test]

@@ -211,6 +211,17 @@ fn is_good(report: &Report) -> bool {
     report.self_check == "ok" && report.unknown == 0 && is_recovered
 }
 
+/// How many transactions a worker makes in one turn: as many as fill a frame for each of a few
+/// shards, however few of them a transaction is on.
+fn burst(config: &Config, args: &MicroArgs) -> u32 {
+    const FRAMES_MAX: f64 = 3.0;
+    let shards_each = 1.0 + args.cross * f64::from(args.span.saturating_sub(1));
+    let frames = (f64::from(config.cluster.shards) / shards_each).clamp(1.0, FRAMES_MAX);
+    let batch = f64::from(config.process.batch.max(16));
+    // Rounded to what is next, and far below 2^32.
+    (batch * frames).round() as u32
+}
+
 fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
     let (config, target) = config(args)?;
     let micro = MicroConfig {
@@ -223,7 +234,7 @@ fn plan(args: &MicroArgs) -> anyhow::Result<Plan> {
         skew: args.skew,
         rate: args.rate,
         seed: args.seed,
-        burst: u32::from(config.process.batch).max(16),
+        burst: burst(&config, args),
         in_flight: config.process.in_flight,
     };
     micro.check(config.cluster.shards, &config.cluster.limits).map_err(UsageError)?;

@@ -99,6 +99,40 @@ fn a_segment_ends_cleanly_where_a_former_one_in_its_place_goes_on() {
 }
 
 #[test]
+fn a_block_of_a_later_segment_behind_the_end_says_that_the_head_was_written_over() {
+    for later in [head(3, 7_000), head(2, 8_000), head(3, 0)] {
+        for blocks in 0..3 {
+            let mut draft = Draft::new(head(2, 7_000), 16);
+            for _ in 0..blocks {
+                draft.durable_block(&values(&[900, 5]));
+            }
+            // What closes a journal does not excuse it.
+            for is_closed in [false, true] {
+                if is_closed {
+                    draft.durable_block(&[]);
+                }
+                let mut bytes = draft.bytes.clone();
+                seal_block(&mut bytes[draft.at..], &later, later.start, later.start, &[]);
+                let damage = scan(&bytes, &draft.head).tail.expect_err("it is no former one");
+                assert_eq!((damage.offset, damage.lsn), (draft.at, draft.lsn));
+                assert!(damage.why.contains("written over"), "{damage}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_closed_segment_ends_cleanly_whatever_stands_behind() {
+    let mut draft = Draft::new(head(2, 7_000), 8);
+    draft.durable_block(&values(&[900, 5]));
+    draft.bytes[draft.at..].fill(0x77);
+    let open = draft.scan();
+    assert!(matches!(open.tail, Ok(Tail::Torn { offset, .. }) if offset == draft.at));
+    draft.durable_block(&[]);
+    assert_eq!(draft.scan(), Found { tail: Ok(Tail::Clean), ..open });
+}
+
+#[test]
 fn a_file_that_ends_within_a_block_is_torn_there() {
     // Only the last block, of which no other bears witness.
     let draft = draft(0);

@@ -1,10 +1,11 @@
 //! The shards of a process, before their agents are made: empty ones, and those that go on from
 //! their journals.
 
-use super::{Assembly, SESSION_RETENTION, random};
+use super::{Assembly, Part, SESSION_RETENTION, random};
+use crate::clock::Clock;
 use crate::config::{ClockSource, show_duration};
 use crate::engine::EngineError;
-use crate::journal::{Journal, JournalPlan, Recovered, recover};
+use crate::journal::{Journal, JournalPlan, Recovered, is_journal, recover};
 use punctual_core::{Nanos, SessionId, Shard, ShardConfig, ShardId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +57,16 @@ impl Assembly {
     /// Reads the journal of a shard, if it has one.
     fn draft(&self, shard: u16) -> Result<Draft, EngineError> {
         let config = self.shard_config(shard);
+        let settings = &self.config.process.durability;
         if !config.durability.is_on() {
+            let dir = settings.dir_of(shard);
+            // Peers are told that its memory is gone. Who went on from the journal some day would
+            // be taken for the run that they have buried.
+            if self.part == Part::Serve && dir.exists() && is_journal(&dir)? {
+                return Err(EngineError::JournalLeft { shard, dir });
+            }
             return Ok(Draft { config, journal: None });
         }
-        let settings = &self.config.process.durability;
         let plan = JournalPlan {
             dir: settings.dir_of(shard),
             segment_bytes: settings.segment_bytes,
@@ -67,13 +74,13 @@ impl Assembly {
             backend: settings.backend,
             core: self.plan.journals.get(usize::from(shard)).copied(),
         };
-        let recovered = recover(&plan, config.clone(), Arc::clone(&self.procedures))?;
+        let recovered = recover(&plan, &config, Arc::clone(&self.procedures))?;
         tracing::info!(shard, "{}", recovered.report);
         Ok(Draft { config, journal: Some((plan, recovered)) })
     }
 
-    /// Sets the clock forward if it is behind a journal: else its shard would stand still until the
-    /// clock has caught up. All of the process go by it, so they agree with each other.
+    /// Sees to it that the clock is past everything that the journals speak of, before anybody has a
+    /// copy of it. All shards of the process go by it, so they agree with each other.
     fn catch_up(&mut self, drafts: &[Draft]) {
         let floor = |draft: &Draft| {
             let (_, recovered) = draft.journal.as_ref()?;
@@ -83,20 +90,33 @@ impl Assembly {
             return;
         };
         let behind = floor.since(self.clock.now());
-        if behind <= BEHIND_MAX + self.config.process.durability.within {
+        if behind > BEHIND_MAX {
+            self.set_forward(floor, shard, behind);
+        }
+        // Who answered from ahead of its clock would mislead those who estimate the ways to it.
+        std::thread::sleep(floor.since(self.clock.now()));
+    }
+
+    /// The clock began anew, or was set back. Other processes of the host are in the same position;
+    /// by the wall clock they agree with each other again.
+    fn set_forward(&mut self, floor: Nanos, shard: ShardId, behind: Duration) {
+        let behind = show_duration(Duration::from_secs(behind.as_secs()));
+        let wall = Clock::new(ClockSource::Realtime);
+        if floor.since(wall.now()) <= BEHIND_MAX {
+            self.clock = wall;
+            self.warnings.push(format!(
+                "the clock is {behind} behind the journal of {shard}, as after a restart of the \
+                 machine: this process goes by the wall clock from now on, as do others with \
+                 journals. Set clock = \"realtime\" for all members, so that those without one \
+                 do as well"
+            ));
             return;
         }
-        self.clock.set_forward(Nanos::from(behind));
-        let cluster = &self.config.cluster;
-        let hint = match cluster.clock.resolve(&cluster.addresses) {
-            ClockSource::Realtime => "see that nobody sets the clock back",
-            _ => "clock = \"realtime\" goes on when the machine restarts",
-        };
+        self.clock.set_forward(Nanos::from(floor.since(self.clock.now())));
         self.warnings.push(format!(
-            "the clock is {} behind the journal of {shard}, as after a restart of the machine: \
-             this process sets its own forward. Between shards of several processes order in real \
-             time is not promised until all were restarted; {hint}",
-            show_duration(Duration::from_secs(behind.as_secs()))
+            "the clock was set back to {behind} before the end of the journal of {shard}: this \
+             process sets its own forward. Order in real time between its shards and others is \
+             not promised; see that nobody sets the clock back"
         ));
     }
 

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Nobody says so.
+static STOP: AtomicBool = AtomicBool::new(false);
+
 fn temp() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory for the test")
 }
@@ -48,7 +51,7 @@ fn a_directory_that_nothing_can_be_made_in_is_refused() {
 
 #[test]
 fn a_lack_of_space_is_told_from_other_failures() {
-    let source = fill(Path::new("/dev/full"), 10).expect_err("nothing fits");
+    let source = fill(Path::new("/dev/full"), 10, &STOP).expect_err("nothing fits");
     let error = JournalError::io(Path::new("log-000001"), "made", source);
     assert!(matches!(error, JournalError::NoSpace { .. }), "{error}");
     let error = JournalError::io(Path::new("x"), "read", io::Error::from_raw_os_error(5));
@@ -62,7 +65,7 @@ fn a_spare_is_all_zeros_and_takes_the_place_of_an_unfinished_one() {
     let dir = opened(temp.path());
     fs::write(temp.path().join("log-000003.tmp"), b"half of it").expect("it can be written");
     let bytes = FILL_SYNC_BYTES + FILL_BYTES as u64 + 4096;
-    let path = dir.make_spare(3, bytes).expect("there is room");
+    let path = dir.make_spare(3, bytes, &STOP).expect("there is room");
     assert_eq!(path, temp.path().join("log-000003"));
     let content = fs::read(&path).expect("it can be read");
     assert!(content.len() as u64 == bytes && content.iter().all(|byte| *byte == 0));
@@ -75,19 +78,56 @@ fn a_spare_is_all_zeros_and_takes_the_place_of_an_unfinished_one() {
 }
 
 #[test]
+fn a_spare_that_nobody_waits_for_any_more_is_given_up_and_leaves_nothing() {
+    let temp = temp();
+    let dir = opened(temp.path());
+    let made = dir.make_spare(3, 4 * FILL_BYTES as u64, &AtomicBool::new(true));
+    let error = made.expect_err("it was told to stop");
+    let JournalError::Io { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.kind(), io::ErrorKind::Interrupted);
+    assert_eq!(names(temp.path()).expect("it can be listed"), [LOCK]);
+}
+
+#[test]
+fn settling_changes_no_file_and_fails_where_one_cannot_be_opened() {
+    let temp = temp();
+    let dir = opened(temp.path());
+    let content = [("log-000001", 5_000), ("log-000002", 0), ("snapshot-00000000000000ff", 70_000)];
+    for (name, bytes) in content {
+        fs::write(temp.path().join(name), vec![7; bytes]).expect("it can be written");
+    }
+    // A part that was never written reads as zeros, before and after.
+    let sparse = File::create(temp.path().join("log-000003")).expect("it can be made");
+    sparse.set_len(1 << 20).expect("it can be made longer");
+    for _ in 0..2 {
+        dir.settle().expect("they can be synced");
+        for (name, bytes) in content {
+            let found = fs::read(temp.path().join(name)).expect("it can be read");
+            assert_eq!(found, vec![7; bytes], "{name}");
+        }
+        let found = fs::read(temp.path().join("log-000003")).expect("it can be read");
+        assert_eq!(found, vec![0; 1 << 20]);
+    }
+    let path = temp.path().join("log-000004");
+    fs::create_dir(&path).expect("it can be made");
+    let error = dir.settle().expect_err("that is no file");
+    assert!(error.to_string().starts_with(&format!("{} could not be opened", path.display())));
+}
+
+#[test]
 fn a_recycled_file_has_no_head_and_a_new_name() {
     let temp = temp();
     let dir = opened(temp.path());
     let old = temp.path().join("log-000001");
     fs::write(&old, vec![7; 16 << 10]).expect("it can be written");
-    let path = dir.recycle(&old, 5, 16 << 10).expect("it can be recycled");
+    let path = dir.recycle(&old, 5, 16 << 10, &STOP).expect("it can be recycled");
     assert_eq!(path, dir.segment_path(5));
     let content = fs::read(&path).expect("it can be read");
     assert!(content[..SEGMENT_HEAD_BYTES].iter().all(|byte| *byte == 0), "its head is gone");
     assert!(content[SEGMENT_HEAD_BYTES..].iter().all(|byte| *byte == 7), "the rest need not be");
     assert!(!old.exists());
 
-    let path = dir.recycle(&path, 6, 32 << 10).expect("it can be made anew");
+    let path = dir.recycle(&path, 6, 32 << 10, &STOP).expect("it can be made anew");
     assert_eq!(fs::read(&path).expect("it can be read"), vec![0; 32 << 10]);
     assert!(!dir.segment_path(5).exists());
 }

@@ -74,6 +74,54 @@ fn a_journal_in_use_is_read_all_the_same() {
 }
 
 #[test]
+fn the_end_of_a_journal_in_use_is_not_judged_and_the_rest_is() {
+    let home = Home::new();
+    let files = home.write(&[3, 3]);
+    let user = home.open();
+    let spoil = |number: usize| {
+        let mut pages = files[number - 1].clone();
+        pages.bytes[pages.blocks[0].records_at() + 9] ^= 1;
+        pages.save(home.dir());
+    };
+    spoil(2);
+    let report = checked(home.dir());
+    assert!(only(&report).is_in_use && report.is_sound(), "{report}");
+    assert!(report.to_string().contains("the end of its log is not judged"), "{report}");
+    spoil(1);
+    let report = checked(home.dir());
+    assert_eq!(only(&report).errors().count(), 1, "{report}");
+    drop(user);
+    assert_eq!(only(&checked(home.dir())).errors().count(), 2);
+}
+
+#[test]
+fn a_snapshot_whose_file_of_the_log_is_lost_is_told() {
+    let home = Home::new();
+    let files = home.write(&[3, 3]);
+    snapshot_at(&home, files[1].head.start);
+    assert!(checked(home.dir()).is_sound());
+    fs::remove_file(home.log(2)).expect("it can be removed");
+    let report = checked(home.dir());
+    let errors: Vec<_> = only(&report).errors().map(ToString::to_string).collect();
+    assert!(matches!(&errors[..], [one] if one.contains("this snapshot ends is lost")), "{report}");
+}
+
+#[test]
+fn who_prints_a_journal_keeps_nobody_from_using_it() {
+    let home = Home::new();
+    home.write(&[3]);
+    drop(home.open());
+    let mut lines = 0;
+    let done = dump(home.dir(), None, None, &mut |_| {
+        lines += 1;
+        drop(home.open());
+        Ok(())
+    });
+    done.expect("it is told");
+    assert_eq!(lines, 5);
+}
+
+#[test]
 fn all_damage_is_found_and_what_a_crash_left_is_none() {
     let home = Home::new();
     let files = home.write(&[3, 3, 3]);

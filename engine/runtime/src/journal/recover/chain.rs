@@ -104,6 +104,21 @@ impl Chain {
         Ok(Self { dir: dir.to_owned(), past, used, aside, behind })
     }
 
+    /// Sees that a file begins at `base`, where a snapshot ends. One did when it was made, and that
+    /// one goes no earlier than the snapshot.
+    pub(crate) fn check_joined(&self, base: Lsn, snapshot: &Path) -> Result<(), JournalError> {
+        if self.used.first().is_some_and(|link| link.head.start == base) {
+            return Ok(());
+        }
+        let why = "the file of the log that begins where this snapshot ends is lost".to_owned();
+        Err(JournalError::damage(snapshot, Damage { offset: 0, lsn: base, why }))
+    }
+
+    /// The number of the file behind the log that is the first to be begun.
+    pub(crate) fn first_behind(&self) -> Option<u64> {
+        self.behind.iter().find(|file| file.head.is_err()).map(|file| file.number)
+    }
+
     /// Reads the log from `base` on, to its end or to `until`, and hands its records to `visit`.
     pub(crate) fn read<F>(
         &self,

@@ -70,7 +70,7 @@ impl Home {
     }
 
     pub(crate) fn recover(&self) -> Result<Recovered, JournalError> {
-        recover(&self.plan, self.config.clone(), Arc::new(Procedures::new()))
+        recover(&self.plan, &self.config, Arc::new(Procedures::new()))
     }
 
     /// Recovers where that must be possible.

@@ -5,11 +5,10 @@ use super::TornTail;
 use crate::journal::dir::LogFile;
 use crate::journal::error::JournalError;
 use punctual_core::journal::{
-    BLOCK_ALIGN, BlockHead, Damage, Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead, block_bytes,
+    BLOCK_ALIGN, BlockHead, Damage, Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead,
 };
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
 
 /// Files are looked through in pieces of this size.
 const LOOK_BYTES: usize = 1 << 20;
@@ -28,87 +27,83 @@ pub(crate) enum Leftover {
 
 /// Says what a file behind the end of the log is, where the log goes on with the head `next`.
 ///
-/// The first write to a file brings its head and its first block; others may be under way behind
-/// it. So after a crash there may be blocks and no head, or a part of one. Nothing of that was
-/// durable; and the file must not be used again, because the next use of the journal, which begins
-/// at the same position with the same generation, would take those blocks for its own.
+/// The first write to a file brings its head, and nothing else is written before that is durable.
+/// So a crash may leave a part of a head and no blocks; where there are blocks that can have
+/// followed the end of the log, there was a head. Files are begun in their order: only the first of
+/// them is looked through if it is blank.
 ///
 /// # Errors
-/// When the file was a part of the log: a block in it says that more of the log was durable than
-/// was found, or its head is no part of one that was being written.
+/// When the file was a part of the log: there are such blocks, or its head is no part of one that
+/// was being written.
 pub(crate) fn judge(
     file: &LogFile,
     next: &SegmentHead,
     segment_bytes: u64,
+    is_first: bool,
 ) -> Result<Leftover, JournalError> {
+    let is_blank = file.head == Err(SegmentError::Blank);
+    if is_blank && !is_first && file.bytes == segment_bytes {
+        return Ok(Leftover::Spare);
+    }
     let failed = |error| JournalError::io(&file.path, "read", error);
+    let damaged = |why: String| {
+        let damage = Damage { offset: 0, lsn: next.start, why };
+        Err(JournalError::damage(&file.path, damage))
+    };
     let mut front = Vec::new();
     let mut input = File::open(&file.path).map_err(failed)?;
     let head_bytes = SEGMENT_HEAD_BYTES as u64;
     input.by_ref().take(head_bytes).read_to_end(&mut front).map_err(failed)?;
-    let written = look_through(&file.path, &mut input, next)?;
-    let torn = |bytes: u64, why: &str| {
-        let why = format!("{why}: it was being begun");
-        TornTail { file: file.path.clone(), offset: 0, bytes, why }
-    };
-    match &file.head {
+    let block = look_through(&mut input, next).map_err(failed)?;
+    match (&file.head, block) {
         // Blocks of older uses are in the snapshot, with all of the file.
-        Ok(_) => Ok(Leftover::Useless(None)),
-        Err(SegmentError::Blank) if written > 0 => {
-            Ok(Leftover::Useless(Some(torn(written, "the file has blocks and no head"))))
+        (Ok(_), None) => Ok(Leftover::Useless(None)),
+        (_, Some((at, block))) => damaged(lost(at, &block, next.start)),
+        (Err(SegmentError::Blank), None) if file.bytes == segment_bytes => Ok(Leftover::Spare),
+        (Err(SegmentError::Blank), None) => Ok(Leftover::Useless(None)),
+        (Err(error), None) if is_cut_short(&front, next) => {
+            let (path, why) = (file.path.clone(), format!("{error}: it was being begun"));
+            let torn = TornTail { file: path, offset: 0, bytes: head_bytes, why };
+            Ok(Leftover::Useless(Some(torn)))
         }
-        Err(SegmentError::Blank) if file.bytes == segment_bytes => Ok(Leftover::Spare),
-        Err(SegmentError::Blank) => Ok(Leftover::Useless(None)),
-        Err(error) if is_cut_short(&front, next) => {
-            let bytes = written.max(head_bytes);
-            Ok(Leftover::Useless(Some(torn(bytes, &error.to_string()))))
-        }
-        Err(error) => {
-            let damage = Damage { offset: 0, lsn: next.start, why: error.to_string() };
-            Err(JournalError::damage(&file.path, damage))
-        }
+        (Err(error), None) => damaged(error.to_string()),
     }
 }
 
-/// Looks for blocks that were written where the log goes on with the head `next`. Returns where the
-/// last of them ends, or zero.
-fn look_through(path: &Path, input: &mut File, next: &SegmentHead) -> Result<u64, JournalError> {
+/// Looks for a block that can have followed the end of the log, where it goes on with the head
+/// `next`: one of this use of the journal or of the last. Says where it is.
+fn look_through(input: &mut File, next: &SegmentHead) -> io::Result<Option<(u64, BlockHead)>> {
+    let is_later = |block: &BlockHead| {
+        block.segment >= next.start && block.generation.saturating_add(1) >= next.generation
+    };
     let mut chunk = Vec::new();
-    let (mut at, mut end) = (SEGMENT_HEAD_BYTES as u64, 0);
+    let mut at = SEGMENT_HEAD_BYTES as u64;
     loop {
         chunk.clear();
-        let read = input.by_ref().take(LOOK_BYTES as u64).read_to_end(&mut chunk);
-        read.map_err(|error| JournalError::io(path, "read", error))?;
+        input.by_ref().take(LOOK_BYTES as u64).read_to_end(&mut chunk)?;
         if chunk.is_empty() {
-            return Ok(end);
+            return Ok(None);
         }
         for bytes in chunk.chunks(BLOCK_ALIGN) {
-            let block = BlockHead::read(bytes);
-            // Everything before is accounted for. Later generations there are none.
-            let is_later = |block: &BlockHead| {
-                block.segment >= next.start && block.generation <= next.generation
-            };
-            if let Some(block) = block.filter(is_later) {
-                check_block(path, at, &block, next.start)?;
-                end = at + block_bytes(block.len) as u64;
+            if let Some(block) = BlockHead::read(bytes).filter(is_later) {
+                return Ok(Some((at, block)));
             }
             at += bytes.len() as u64;
         }
     }
 }
 
-/// Whether a block says that the log was durable beyond its end. That a file was begun at all says
-/// that everything before it was.
-fn check_block(path: &Path, at: u64, block: &BlockHead, end: Lsn) -> Result<(), JournalError> {
+/// Why a block should not be behind the end of the log. That a file was begun at all says that
+/// everything before it was durable.
+fn lost(at: u64, block: &BlockHead, end: Lsn) -> String {
     let durable = block.durable.max(block.segment);
-    if durable <= end {
-        return Ok(());
+    if durable > end {
+        return format!(
+            "the log ends at {end}, but the block at byte {at} of this file says that it was \
+             durable up to {durable}; the head of the file, or a file before it, is lost"
+        );
     }
-    let why = format!(
-        "the log ends at {end}, but the block at byte {at} of this file says that it was durable \
-         up to {durable}; the head of the file, or a file before it, is lost"
-    );
-    Err(JournalError::damage(path, Damage { offset: 0, lsn: end, why }))
+    format!("the head of the file is lost: the block at byte {at} was not written before it")
 }
 
 /// Whether `front` can be what had arrived of a head when the writing of it was cut off: it begins

@@ -43,7 +43,7 @@ fn a_snapshot_and_the_log_behind_it_equal_the_log_alone() {
         let size = fs::metadata(&report.path).expect("it is there").len();
         assert_eq!(report.bytes, size);
         assert!(report.to_string().contains(" keys at log position "), "{report}");
-        for number in 0..at {
+        for pages in &files[..at] {
             // What it stands for may be gone, from the oldest on.
             let with = home.recovered();
             assert_eq!(with.head, head);
@@ -54,7 +54,7 @@ fn a_snapshot_and_the_log_behind_it_equal_the_log_alone() {
             let mut author = Author::resume(with.replay.finish(Nanos(1), end), count);
             assert!(author.run_latest().is_empty(), "a retry is answered, and not run again");
             drop(with.dir);
-            fs::remove_file(&files[number].save(home.dir())).expect("it can be removed");
+            fs::remove_file(pages.save(home.dir())).expect("it can be removed");
         }
         for pages in &files {
             pages.save(home.dir());
@@ -98,19 +98,32 @@ fn a_snapshot_is_made_from_the_one_before() {
 }
 
 #[test]
-fn a_snapshot_stands_alone_where_the_file_behind_it_was_not_begun() {
+fn a_snapshot_without_the_file_that_begins_where_it_ends_has_lost_it() {
     let home = Home::new();
-    let files = home.write(&[3, 3]);
-    let end = files[1].lsn;
-    snapshot_at(&home, end);
-    for number in [1, 2] {
+    let files = home.write(&[3, 3, 0]);
+    let end = files[2].head.start;
+    let path = snapshot_at(&home, end).path;
+    let refused = || {
+        let error = home.refused();
+        let JournalError::Damage { file, lsn, why, .. } = &error else { panic!("{error}") };
+        assert_eq!((file, *lsn), (&path, end), "{error}");
+        assert!(why.contains("begins where this snapshot ends is lost"), "{error}");
+    };
+    // Whatever else is there: the log before it, a spare in the place of the file, nothing at all.
+    fs::remove_file(home.log(3)).expect("it can be removed");
+    refused();
+    fs::write(home.log(3), vec![0; SEGMENT_BYTES]).expect("it can be written");
+    refused();
+    for number in 1..=3 {
         fs::remove_file(home.log(number)).expect("it can be removed");
     }
-    fs::write(home.log(3), vec![0; SEGMENT_BYTES]).expect("it can be written");
+    refused();
+
+    files[2].save(home.dir());
     let recovered = home.recovered();
     assert_ran(&recovered.replay, 6);
     assert_eq!((recovered.head.start, recovered.head.generation), (end, 2));
-    assert_eq!((recovered.number, recovered.report.is_new), (3, false));
+    assert_eq!((recovered.number, recovered.report.is_new), (4, false));
     go_on(recovered, 6, 2);
     assert_ran(&home.recovered().replay, 8);
 }
@@ -148,6 +161,20 @@ fn nothing_is_left_of_a_snapshot_that_was_stopped() {
     let is_stopped = || looks.replace(looks.get() + 1) == 1;
     let made = write_snapshot(&dir, &replay, head_at(&home, Lsn(77)), &is_stopped);
     assert_eq!(made.expect("nothing fails"), None);
+    // While the one before it is read.
+    let before = files[1].head.start;
+    let replay = Replay::new(home.config.clone(), Arc::new(Procedures::new()));
+    let made = write_snapshot(&dir, &replay, head_at(&home, before), &|| false);
+    made.expect("nothing fails").expect("nobody stopped it");
+    let snapshots = dir.snapshots().expect("they can be listed");
+    let looks = std::cell::Cell::new(0);
+    let is_stopped = || looks.replace(looks.get() + 1) == 1;
+    let procedures = Arc::new(Procedures::new());
+    let base = Base::load(&snapshots, &home.config, procedures, &is_stopped);
+    let base = base.expect("nothing is wrong with it");
+    assert!(base.is_stopped && base.skipped.is_none());
+    assert_eq!(looks.get(), 2, "it reads no further");
+    dir.remove(&snapshots[0].1).expect("it can be removed");
     assert!(dir.snapshots().expect("they can be listed").is_empty());
     assert!(!dir.unfinished_snapshot_path().exists());
 }
@@ -191,6 +218,7 @@ fn write_values(home: &Home, lsn: Lsn, count: u64) -> PathBuf {
 fn a_large_snapshot_is_read_block_by_block() {
     let home = Home::new();
     let path = write_values(&home, Lsn(77), 50);
+    Pages::new(1, SegmentHead { start: Lsn(77), ..home.first_head() }).save(home.dir());
     let recovered = home.recovered();
     assert_eq!((recovered.report.keys, recovered.head.start), (50, Lsn(77)));
     drop(recovered);

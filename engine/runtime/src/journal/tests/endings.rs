@@ -8,6 +8,7 @@ use crate::journal::keeper::Stock;
 use punctual_core::{Procedures, Shard};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 #[test]
 fn a_journal_that_was_closed_is_gone_on_with_where_it_ended() {
@@ -76,7 +77,8 @@ fn a_journal_that_was_only_opened_leaves_nothing_to_recover() {
 
 /// A journal whose second segment is not there when it is to be written.
 fn without_second_file(backend: JournalBackend) -> Rig {
-    Rig::with(backend, 0, |_| Box::new(|_| Ok(Some(PathBuf::from("/nowhere/log-000002")))))
+    let made = || Ok(Some(PathBuf::from("/nowhere/log-000002")));
+    Rig::with(backend, 0, move |_| Box::new(move |_, _: &AtomicBool| made()))
 }
 
 #[test]
@@ -103,7 +105,7 @@ fn a_writer_that_cannot_go_on_says_why_once() {
 fn a_keeper_that_cannot_make_a_segment_stops_the_journal() {
     for backend in backends() {
         let mut rig = Rig::with(backend, 0, |_| {
-            Box::new(|number| {
+            Box::new(|number, _: &AtomicBool| {
                 let file = PathBuf::from(format!("log-{number}"));
                 Err(JournalError::io(&file, "made", std::io::Error::other("a bad sector")))
             })

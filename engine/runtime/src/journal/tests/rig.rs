@@ -23,7 +23,9 @@ pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 #[expect(clippy::print_stdout, reason = "a test that leaves something out has to say so")]
 pub(super) fn backends() -> Vec<JournalBackend> {
     let dir = tempfile::tempdir().expect("a directory");
-    match threads::probe_direct(dir.path()).and_then(|()| crate::backend::try_glommio()) {
+    let spare = dir.path().join("log-000001");
+    fs::write(&spare, vec![0; 4096]).expect("it can be written");
+    match threads::probe_direct(&spare).and_then(|()| crate::backend::try_glommio()) {
         Ok(()) => vec![JournalBackend::Threads, JournalBackend::Glommio],
         Err(why) => {
             println!("skipped: glommio not found, {why}");
@@ -189,7 +191,7 @@ impl Rig {
     /// Reads the journal, as a start does.
     pub(super) fn recover(&self) -> Recovered {
         let procedures = Arc::new(Procedures::new());
-        recover(&self.plan, config(), procedures).expect("a journal that can be read")
+        recover(&self.plan, &config(), procedures).expect("a journal that can be read")
     }
 
     /// Goes on from what the journal holds. Keys that it does not hold are handed over again.

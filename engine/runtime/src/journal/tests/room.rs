@@ -15,7 +15,10 @@ fn rig_with_room(backend: JournalBackend) -> (Rig, Arc<AtomicBool>) {
     let asked = Arc::clone(&has_room);
     let rig = Rig::with(backend, 0, move |dir| {
         let mut make = make_in(dir, SEGMENT_BYTES);
-        Box::new(move |number| if asked.load(Ordering::SeqCst) { make(number) } else { Ok(None) })
+        Box::new(move |number, stop: &AtomicBool| match asked.load(Ordering::SeqCst) {
+            true => make(number, stop),
+            false => Ok(None),
+        })
     });
     (rig, has_room)
 }
@@ -98,8 +101,9 @@ fn a_journal_without_room_can_be_dropped() {
 fn spares_that_an_earlier_use_left_are_used_if_they_fit() {
     let temporary = tempfile::tempdir().expect("a directory");
     let dir = JournalDir::open(temporary.path()).expect("a directory of its own");
+    let go_on = AtomicBool::new(false);
     for (number, bytes) in [(4, 2), (5, 1), (6, 1), (7, 3), (8, 1)] {
-        dir.make_spare(number, bytes * SEGMENT_BYTES).expect("room");
+        dir.make_spare(number, bytes * SEGMENT_BYTES, &go_on).expect("room");
     }
     let stock = Stock::take(&dir, 5, SEGMENT_BYTES).expect("spares");
     let numbers: Vec<_> = stock.spares.iter().map(|spare| spare.number).collect();
@@ -108,7 +112,7 @@ fn spares_that_an_earlier_use_left_are_used_if_they_fit() {
     assert_eq!(left.iter().map(|file| file.number).collect::<Vec<_>>(), numbers);
 
     for number in 7..20 {
-        dir.make_spare(number, SEGMENT_BYTES).expect("room");
+        dir.make_spare(number, SEGMENT_BYTES, &go_on).expect("room");
     }
     Stock::take(&dir, 5, SEGMENT_BYTES).expect("spares");
     assert_eq!(dir.segments().expect("files").len(), SPARES_MAX, "and no more than are of use");

@@ -3,6 +3,7 @@
 use super::rig::{Rig, SEGMENT_BYTES, backends, config, head, read_back};
 use crate::journal::keeper::make_in;
 use punctual_core::{Nanos, Procedures, SessionId, Shard};
+use std::fs;
 use std::sync::Arc;
 
 #[test]
@@ -93,5 +94,49 @@ fn a_snapshot_replaces_the_files_behind_it() {
         assert!(recovered.report.snapshot.is_some(), "{}", recovered.report);
         assert_eq!(rig.check(&recovered), 2000);
         assert_eq!(recovered.head.generation, head().generation + 1);
+    }
+}
+
+#[test]
+fn what_is_left_in_the_log_of_a_shard_is_written_at_the_end() {
+    for backend in backends() {
+        let mut rig = Rig::new(backend);
+        let mut shard = Shard::new(config(), Arc::new(Procedures::new()));
+        let mut open = |id| shard.open_session(Nanos(0), SessionId(id), 1).expect("room");
+        let first = open(1);
+        open(2);
+        shard.end_session(first);
+        rig.journal().pump(&mut shard).expect("a journal that works");
+        shard.open_session(Nanos(0), SessionId(3), 1).expect("room");
+        assert!(shard.log_len() > 0);
+        rig.journal().hand_rest(&mut shard);
+        rig.close();
+        let recovered = rig.recover();
+        assert_eq!((recovered.head.start, recovered.report.torn), (shard.log_ends().0, None));
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_made_is_tried_again_and_the_shard_goes_on() {
+    for backend in backends() {
+        let mut rig = Rig::with(backend, 8 * SEGMENT_BYTES, |dir| make_in(dir, SEGMENT_BYTES));
+        // Nothing can be written where a directory is.
+        let in_the_way = rig.path().join("snapshot.tmp");
+        fs::create_dir(&in_the_way).expect("it can be made");
+        for _ in 0..100 {
+            rig.hand(20, 1000);
+        }
+        rig.wait_durable();
+        assert_eq!((rig.journal().counts().snapshots, rig.journal().failure()), (0, None));
+        fs::remove_dir(&in_the_way).expect("it can be removed");
+        for _ in 0..100 {
+            rig.hand(20, 1000);
+        }
+        rig.wait_durable();
+        rig.wait("a snapshot", |journal| journal.counts().snapshots > 0);
+        rig.close();
+        assert!(!rig.path().join("log-000001").exists(), "it was needed no more");
+        let recovered = rig.recover();
+        assert_eq!(rig.check(&recovered), 4000);
     }
 }

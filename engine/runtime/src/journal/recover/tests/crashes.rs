@@ -102,25 +102,17 @@ fn a_file_whose_head_did_not_arrive_was_not_begun() {
     let files = home.write(&[3, 3]);
     let head_len = files[1].bytes[..SEGMENT_HEAD_BYTES].iter().rposition(|byte| *byte != 0);
     for arrived in 0..=head_len.expect("a head is not empty") {
-        for blocks in 0..3 {
-            let mut pages = files[0].next();
-            let mut author = Author::new(&home.config);
-            author.count = 3;
-            for _ in 0..blocks {
-                pages.block_when(pages.head.start, &author.run());
-            }
-            pages.lose(arrived..SEGMENT_HEAD_BYTES);
-            pages.save(home.dir());
-            let Recovered { replay, head, number, report, .. } = home.recovered();
-            assert_ran(&replay, 3);
-            assert_eq!((head.start, head.generation, number), (files[0].lsn, 2, 2));
-            let is_spare = arrived == 0 && blocks == 0;
-            assert_eq!(home.log(2).exists(), is_spare, "{arrived} bytes and {blocks} blocks");
-            assert_eq!(report.torn.is_none(), is_spare, "{arrived} bytes and {blocks} blocks");
-            if let Some(torn) = report.torn {
-                let written = SEGMENT_HEAD_BYTES + blocks * BLOCK_ALIGN;
-                assert_eq!((torn.offset, torn.bytes), (0, written as u64), "{torn}");
-            }
+        let mut pages = files[0].next();
+        pages.lose(arrived..SEGMENT_HEAD_BYTES);
+        pages.save(home.dir());
+        let Recovered { replay, head, number, report, .. } = home.recovered();
+        assert_ran(&replay, 3);
+        assert_eq!((head.start, head.generation, number), (files[0].lsn, 2, 2));
+        let is_spare = arrived == 0;
+        assert_eq!(home.log(2).exists(), is_spare, "{arrived} bytes");
+        assert_eq!(report.torn.is_none(), is_spare, "{arrived} bytes");
+        if let Some(torn) = report.torn {
+            assert_eq!((torn.offset, torn.bytes), (0, SEGMENT_HEAD_BYTES as u64), "{torn}");
         }
     }
 }
@@ -128,10 +120,8 @@ fn a_file_whose_head_did_not_arrive_was_not_begun() {
 #[test]
 fn a_journal_whose_first_file_was_not_begun_is_new() {
     let home = Home::new();
-    let mut author = Author::new(&home.config);
-    for arrived in [0, 1, 8, 10, 16, 30, 54] {
+    for arrived in [1, 8, 10, 16, 30, 54] {
         let mut pages = Pages::new(1, SegmentHead { session: SessionId(9), ..home.first_head() });
-        pages.block_when(Lsn::ZERO, &author.run());
         pages.lose(arrived..SEGMENT_HEAD_BYTES);
         pages.save(home.dir());
         fs::write(home.dir().join("log-000002.tmp"), b"half of it").expect("it can be written");
@@ -144,26 +134,42 @@ fn a_journal_whose_first_file_was_not_begun_is_new() {
 }
 
 #[test]
-fn blocks_of_an_interrupted_opening_never_pass_for_those_of_the_next() {
+fn a_spare_may_have_blocks_of_former_uses_even_from_where_the_log_ends() {
     let home = Home::new();
     home.write(&[3]);
-    // The next use begins, and dies: its second block has arrived, its head and first block have
-    // not.
-    let Recovered { replay, head, number, .. } = home.recovered();
-    let mut author = Author::resume(replay.finish(Nanos(1), head.start), 3);
-    let mut lost = Pages::new(number, head);
+    // Two uses began there, and nothing came of either; of the first there are blocks that did not
+    // count, in a file that was recycled since.
+    let first = go_on(home.recovered(), 3, 0);
+    go_on(home.recovered(), 3, 0);
+    let mut spare = Pages { number: 4, ..first };
+    let mut author = Author::new(&home.config);
     for _ in 0..2 {
-        lost.block_when(head.start, &author.run());
+        spare.block_when(spare.head.start, &author.run());
     }
-    lost.lose(..SEGMENT_HEAD_BYTES + BLOCK_ALIGN);
-    lost.save(home.dir());
-    // The one after that has the same position and generation, and its first block is as long.
+    spare.lose(..SEGMENT_HEAD_BYTES);
+    spare.save(home.dir());
     let recovered = home.recovered();
-    assert_eq!((recovered.head, recovered.number), (lost.head, 2));
-    assert!(!home.log(2).exists(), "it is not used again");
-    let pages = go_on(recovered, 3, 1);
-    assert_eq!(pages.lsn, lost.blocks[1].lsn);
-    assert_ran(&home.recovered().replay, 4);
+    assert_eq!((recovered.head.start, recovered.head.generation), (spare.head.start, 4));
+    assert_eq!((recovered.number, recovered.report.torn.as_ref()), (4, None));
+    assert!(home.log(4).exists());
+}
+
+#[test]
+fn of_the_spares_only_the_first_is_looked_through() {
+    let home = Home::new();
+    let files = home.write(&[3, 3]);
+    // Nothing that can happen: files are begun in their order.
+    let mut pages = files[1].next();
+    let mut author = Author::new(&home.config);
+    pages.block_when(pages.head.start, &author.run());
+    pages.lose(..SEGMENT_HEAD_BYTES);
+    pages.number = 4;
+    pages.save(home.dir());
+    home.refused();
+    fs::write(home.log(3), vec![0; SEGMENT_BYTES]).expect("it can be written");
+    let recovered = home.recovered();
+    assert_ran(&recovered.replay, 6);
+    assert!(recovered.number == 3 && home.log(4).exists());
 }
 
 #[test]

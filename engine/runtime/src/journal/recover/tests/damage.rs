@@ -89,6 +89,45 @@ fn a_damaged_head_is_no_torn_one_though_nothing_behind_it_was_known_to_be_durabl
 }
 
 #[test]
+fn a_file_with_blocks_where_the_log_ends_and_no_head_has_lost_it() {
+    let home = Home::new();
+    let files = home.write(&[3]);
+    let end = files[0].lsn;
+    let next = files[0].next();
+    // Of the last use of the journal, or of the next one, which was begun and died.
+    for head in [next.head, SegmentHead { generation: 2, ..next.head }] {
+        for (kept, is_last_only) in [(0, false), (0, true), (20, false)] {
+            let mut author = Author::new(&home.config);
+            let mut pages = Pages::new(2, head);
+            for _ in 0..2 {
+                // Nothing says that it was durable, but that the head was before it.
+                pages.block_when(end, &author.run());
+            }
+            pages.lose(kept..SEGMENT_HEAD_BYTES);
+            if is_last_only {
+                pages.lose(pages.blocks[0].at..pages.blocks[1].at);
+            }
+            pages.save(home.dir());
+            assert_eq!(damaged(&home, 2), (0, end));
+        }
+    }
+    fs::remove_file(home.log(2)).expect("it can be removed");
+    assert_ran(&home.recovered().replay, 3);
+}
+
+#[test]
+fn a_head_that_was_written_over_by_an_older_one_is_damage() {
+    let home = Home::new();
+    let files = home.write(&[3]);
+    let mut next = go_on(home.recovered(), 3, 2);
+    // A write of the killed use arrives late: the file looks as if it were of that use, and empty.
+    next.head.generation = 1;
+    next.bytes[..SEGMENT_HEAD_BYTES].copy_from_slice(&next.head.to_block());
+    next.save(home.dir());
+    assert_eq!(damaged(&home, 2), (SEGMENT_HEAD_BYTES as u64, files[0].lsn));
+}
+
+#[test]
 fn a_lost_file_is_missed_wherever_it_was() {
     let home = Home::new();
     let files = home.write(&[3, 3, 3]);
