@@ -6,7 +6,7 @@ mod settle;
 mod tests;
 
 use super::error::{JournalError, is_no_space};
-use super::threads::Aligned;
+use super::threads::{Aligned, PIECE_BYTES};
 use punctual_core::journal::{Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead};
 use punctual_core::{ShardConfig, ShardId};
 use punctual_wire::Limits;
@@ -23,7 +23,7 @@ const LOCK: &str = "LOCK";
 /// Ends the name of a file that is not finished; nothing of it counts.
 const UNFINISHED: &str = ".tmp";
 /// Zeros are written in pieces of this size.
-const FILL_BYTES: usize = 1 << 20;
+const FILL_BYTES: usize = PIECE_BYTES;
 /// After so many bytes the disk is waited for: a queue of more would be in the way of the log.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 

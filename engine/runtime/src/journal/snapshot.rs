@@ -10,6 +10,7 @@
 use super::dir::{JournalDir, log_files};
 use super::error::JournalError;
 use super::recover::{Chain, Place};
+use super::threads::{Aligned, PIECE_BYTES, create_durable};
 use punctual_core::journal::{
     BLOCK_ALIGN, BLOCK_HEAD_BYTES, BlockHead, Damage, Lsn, Record, SEGMENT_HEAD_BYTES,
     SegmentError, SegmentHead, SegmentKind, block_bytes, seal_block,
@@ -26,8 +27,6 @@ use std::time::{Duration, Instant};
 
 /// Records are gathered up to this size before they are written as a block.
 const BLOCK_RECORDS_BYTES: usize = 1 << 20;
-/// After so many bytes the disk is waited for: a queue of more would be in the way of the log.
-const SYNC_BYTES: u64 = 8 << 20;
 
 /// A snapshot that is being read.
 #[derive(Debug)]
@@ -307,7 +306,7 @@ fn write_to(
     head: SegmentHead,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<u64, Interrupted> {
-    let mut writer = SnapshotWriter::new(File::create(path)?, head)?;
+    let mut writer = SnapshotWriter::new(create_durable(path)?, head)?;
     let put = |record: &Record<'_>| match is_stopped() {
         true => Err(Interrupted::Told),
         false => writer.put(record),
@@ -335,17 +334,17 @@ struct SnapshotWriter {
     /// Where the records that were gathered begin.
     lsn: Lsn,
     records: Vec<u8>,
-    block: Vec<u8>,
+    block: Aligned,
     bytes: u64,
-    unsynced: u64,
 }
 
 impl SnapshotWriter {
     fn new(file: File, head: SegmentHead) -> Result<Self, Interrupted> {
-        let (records, block) = (Vec::new(), Vec::new());
-        let mut writer =
-            Self { file, head, lsn: head.start, records, block, bytes: 0, unsynced: 0 };
-        writer.write(&head.to_block())?;
+        let (records, block) = (Vec::new(), Aligned::default());
+        let mut writer = Self { file, head, lsn: head.start, records, block, bytes: 0 };
+        let block = head.to_block();
+        writer.block.bytes_mut(block.len()).copy_from_slice(&block);
+        writer.write(block.len())?;
         Ok(writer)
     }
 
@@ -356,24 +355,21 @@ impl SnapshotWriter {
 
     /// Writes what was gathered as a block.
     fn flush(&mut self) -> Result<(), Interrupted> {
-        let mut block = std::mem::take(&mut self.block);
-        block.resize(block_bytes(self.records.len()), 0);
-        seal_block(&mut block, &self.head, self.lsn, self.lsn, &self.records);
-        self.write(&block)?;
+        let len = block_bytes(self.records.len());
+        let block = self.block.bytes_mut(len);
+        seal_block(block, &self.head, self.lsn, self.lsn, &self.records);
+        self.write(len)?;
         self.lsn = self.lsn.plus(self.records.len());
         self.records.clear();
-        self.block = block;
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
-        self.file.write_all(bytes)?;
-        self.bytes += bytes.len() as u64;
-        self.unsynced += bytes.len() as u64;
-        if self.unsynced >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.unsynced = 0;
+    /// Writes so many bytes of the block, in pieces that leave the disk to others in between.
+    fn write(&mut self, len: usize) -> Result<(), Interrupted> {
+        for piece in self.block.bytes_mut(len).chunks(PIECE_BYTES) {
+            self.file.write_all(piece)?;
         }
+        self.bytes += len as u64;
         Ok(())
     }
 

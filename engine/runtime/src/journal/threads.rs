@@ -9,6 +9,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// What the disk is asked for at once by those who can wait.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 /// `tmpfs`, to `statfs`.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
@@ -117,6 +119,60 @@ pub(super) fn probe_direct(spare: &Path) -> Result<(), String> {
     let written =
         open(spare, true).and_then(|file| write_whole(&file, buffer.bytes_mut(BLOCK_ALIGN), 0));
     written.map_err(|error| format!("the file system takes no direct I/O ({error})"))
+}
+
+/// The bytes of a file.
+pub(super) struct Whole {
+    memory: Aligned,
+    len: usize,
+}
+
+impl std::ops::Deref for Whole {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory.bytes[self.memory.skip..][..self.len]
+    }
+}
+
+/// Reads a file piece by piece, past the page cache if that can be done: a large read through it
+/// keeps the disk from everybody else for tens of milliseconds.
+pub(super) fn read_whole(path: &Path) -> io::Result<Whole> {
+    match read_by(path, libc::O_DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => read_by(path, 0),
+        read => read,
+    }
+}
+
+fn read_by(path: &Path, flags: i32) -> io::Result<Whole> {
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut memory = Aligned::default();
+    let bytes = memory.bytes_mut(len.next_multiple_of(BLOCK_ALIGN));
+    let mut at = 0;
+    while at < len {
+        let to = (at + PIECE_BYTES).min(bytes.len());
+        match file.read_at(&mut bytes[at..to], at as u64) {
+            Ok(0) => break,
+            Ok(read) => at += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Whole { memory, len: at.min(len) })
+}
+
+/// Makes a file whose writes are durable one by one; past the page cache if that can be done.
+pub(super) fn create_durable(path: &Path) -> io::Result<File> {
+    let create = |flags| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).custom_flags(libc::O_DSYNC | flags);
+        options.open(path)
+    };
+    match create(libc::O_DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => create(0),
+        created => created,
+    }
 }
 
 /// Memory that begins at a multiple of the size of a block, as direct I/O wants it.

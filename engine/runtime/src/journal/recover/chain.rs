@@ -3,11 +3,11 @@
 use super::TornTail;
 use crate::journal::dir::LogFile;
 use crate::journal::error::JournalError;
+use crate::journal::threads::read_whole;
 use punctual_core::ReplayError;
 use punctual_core::journal::{
     BLOCK_ALIGN, BlockHead, Damage, Lsn, Record, SegmentHead, SegmentScan, Tail, block_bytes,
 };
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -211,7 +211,7 @@ impl Link {
     {
         let file = self.path.as_path();
         let damaged = |damage| JournalError::damage(file, damage);
-        let bytes = fs::read(file).map_err(|error| JournalError::io(file, "read", error))?;
+        let bytes = read_whole(file).map_err(|error| JournalError::io(file, "read", error))?;
         let mut scan = SegmentScan::new(&bytes, &self.head);
         let (mut offset, mut is_stopped) = (scan.offset() as u64, false);
         while !is_stopped && next.is_none_or(|next| scan.lsn() < next.start) {
