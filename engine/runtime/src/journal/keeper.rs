@@ -54,8 +54,8 @@ pub(super) enum Event {
     Ended,
 }
 
-/// Makes the spare of this number; nothing when there is no room for it, or when the flag told it to
-/// stop. A test has one that runs out of room at will.
+/// Makes the spare of this number; nothing when there is no room for it, or when the flag told it
+/// to stop. A test has one that runs out of room at will.
 pub(super) type MakeSpare =
     Box<dyn FnMut(u64, &AtomicBool) -> Result<Option<PathBuf>, JournalError> + Send>;
 

@@ -79,8 +79,8 @@ impl Assembly {
         Ok(Draft { config, journal: Some((plan, recovered)) })
     }
 
-    /// Sees to it that the clock is past everything that the journals speak of, before anybody has a
-    /// copy of it. All shards of the process go by it, so they agree with each other.
+    /// Sees to it that the clock is past everything that the journals speak of, before anybody has
+    /// a copy of it. All shards of the process go by it, so they agree with each other.
     fn catch_up(&mut self, drafts: &[Draft]) {
         let floor = |draft: &Draft| {
             let (_, recovered) = draft.journal.as_ref()?;
