@@ -6,6 +6,7 @@
 # In turns, because a machine that is slow for a minute is then slow for everything.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. perf/scripts/figures.sh
 rounds=${1:-5}
 shift || true
 cargo build --release --quiet
@@ -17,16 +18,6 @@ short=(--shards 2 --duration 2s --warmup 500ms)
 transports=(ring tcp)
 shares=(0 0.01 0.1 0.5 1)
 figures=(throughput_tps latency_ns/p50 latency_ns/p99 on_time_ratio hold_ns/p50 agreement_ns/p50)
-
-# figure NAME: a field of the document, or of an object in it; nothing where it is null.
-figure() {
-    local object=${1%/*} field=${1#*/}
-    if [ "$object" = "$field" ]; then object=; fi
-    awk -v object="$object" -v field="$field" '
-        object != "" && index($0, "  \"" object "\": {") == 1 { inside = 1 }
-        (object == "" || inside) && $1 == "\"" field "\":" { sub(/,$/, "", $2); value = $2; exit }
-        END { if (value != "" && value != "null") print value }' "$work/run.json"
-}
 
 for round in $(seq "$rounds"); do
     echo "round $round of $rounds" >&2
@@ -44,12 +35,6 @@ for round in $(seq "$rounds"); do
         done
     done
 done
-
-# median FILE FORMAT SCALE: of its numbers, or a dash if it has none.
-median() {
-    sort -g "$work/$1" | awk -v format="$2" -v scale="$3" '{ v[NR] = $1 }
-        END { if (NR) printf format, scale * ((NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2); else printf "-" }'
-}
 
 echo "| transport | \`--cross\` | txn/s | p50, us | p99, us | on time, % | hold p50, us | agreement p50, us |"
 echo "|---|---|---|---|---|---|---|---|"

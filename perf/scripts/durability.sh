@@ -16,6 +16,7 @@ dir=${2:-$root/.punctual}
 mkdir -p "$dir"
 work=$(mktemp -d "$(cd "$dir" && pwd)/durability-XXXXXX")
 cd "$root"
+. perf/scripts/figures.sh
 redis_pid=
 stop_redis() {
     if [ -n "$redis_pid" ]; then
@@ -36,16 +37,6 @@ short=(--duration 2s --warmup 500ms)
 in_flight=(256 1024 4096 16384)
 modes=(memory journal journal-async)
 fast=1024
-
-# figure NAME: a field of the document, or of an object in it; nothing where it is null.
-figure() {
-    local object=${1%/*} field=${1#*/}
-    if [ "$object" = "$field" ]; then object=; fi
-    awk -v object="$object" -v field="$field" '
-        object != "" && index($0, "  \"" object "\": {") == 1 { inside = 1 }
-        (object == "" || inside) && $1 == "\"" field "\":" { sub(/,$/, "", $2); value = $2; exit }
-        END { if (value != "" && value != "null") print value }' "$work/run.json"
-}
 
 # bench LABEL MODE OPTION...: one run on a journal of its own; its figures go to files that begin with LABEL.
 bench() {
@@ -135,11 +126,6 @@ for round in $(seq "$rounds"); do
     bench recover journal --in-flight "$fast" --recover
 done
 
-# median FILE [FORMAT [SCALE]]: of its numbers, or a dash if it has none.
-median() {
-    sort -g "$work/$1" 2>/dev/null | awk -v format="${2:-%.0f}" -v scale="${3:-1}" '{ v[NR] = $1 }
-        END { if (NR) printf format, scale * ((NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2); else printf "-" }'
-}
 # ratio FILE FILE [SCALE]: of the medians, the second one scaled.
 ratio() {
     awk -v a="$(median "$1" %.9g)" -v b="$(median "$2" %.9g "${3:-1}")" \

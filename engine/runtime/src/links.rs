@@ -18,6 +18,9 @@ const RECONNECT_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two tries.
 const RECONNECT_MAX: Duration = Duration::from_millis(250);
 
+/// Pause after a refusal that takes people to mend.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
 /// How a shard is reached.
 pub(crate) enum Route {
     /// Through memory; there is no second try.
@@ -214,7 +217,7 @@ impl ShardLinks {
                 return Some(Err(LinkEvent::Refused(reason)));
             }
             // It takes people to mend this: there is no hurry.
-            self.links[at].pause = RECONNECT_MAX;
+            self.links[at].pause = REFUSED_PAUSE;
         }
         self.down(now, at);
         Some(Err(LinkEvent::Down { why }))

@@ -142,27 +142,34 @@ impl Tuning {
     /// Many transactions on a fast network, and shards that are away for a short time only: so
     /// whatever a shard says too early has arrived and was acted on when it crashes.
     fn with_restarts(self, config: &SimConfig, in_flight: i64) -> Self {
-        let transactions_wanted = 3 * TRANSACTIONS_WANTED;
         Self {
             delay: 20 * MICROSECOND,
             jitter: 10 * MICROSECOND,
             peer_loss: 0,
             outage_max: 3 * MILLISECOND,
             pairs: 0,
+            ask_after: nanos(2 * MILLISECOND),
+            single: 300_000,
+            span_max: 3,
+            ..self.with_room(config, in_flight)
+        }
+    }
+
+    /// Many transactions on many keys, and bounds and nodes that keep none of them waiting.
+    fn with_room(self, config: &SimConfig, in_flight: i64) -> Self {
+        let transactions_wanted = 3 * TRANSACTIONS_WANTED;
+        Self {
             service: 2_000,
             interrupted: 0,
             request_timeout: nanos(4 * MILLISECOND),
             max_hold: nanos(1_000 * MILLISECOND),
             dispatch_timeout: nanos(20 * MILLISECOND),
-            ask_after: nanos(2 * MILLISECOND),
             pending_max: 16_384,
             held_bytes_max: 1 << 20,
             think: (config.duration.0 * in_flight / transactions_wanted).max(1),
             transactions_max: 2 * transactions_wanted as usize,
             keys: 16_usize.max(usize::from(config.shards)),
             hot: 0,
-            single: 300_000,
-            span_max: 3,
             ..self
         }
     }
@@ -170,30 +177,18 @@ impl Tuning {
     /// Transactions on all shards, so many that some are always undecided; now and then two shards
     /// die, and whoever is left has heard only some of what they said.
     fn with_deaths(self, config: &SimConfig, in_flight: i64) -> Self {
-        let transactions_wanted = 3 * TRANSACTIONS_WANTED;
         Self {
             delay: 50 * MICROSECOND,
             jitter: 25 * MICROSECOND,
             peer_loss: 300_000,
             outage_max: 4 * MILLISECOND,
             pairs: (config.duration.0 / (15 * MILLISECOND)).max(1) as u32,
-            service: 2_000,
-            interrupted: 0,
-            request_timeout: nanos(4 * MILLISECOND),
-            max_hold: nanos(1_000 * MILLISECOND),
-            dispatch_timeout: nanos(20 * MILLISECOND),
             ask_after: nanos(4 * MILLISECOND),
-            pending_max: 16_384,
-            held_bytes_max: 1 << 20,
-            think: (config.duration.0 * in_flight / transactions_wanted).max(1),
-            transactions_max: 2 * transactions_wanted as usize,
-            keys: 16_usize.max(usize::from(config.shards)),
-            hot: 0,
             single: 50_000,
             span_max: 8,
             steps_max: 1,
             calls: 0,
-            ..self
+            ..self.with_room(config, in_flight)
         }
     }
 }

@@ -2,7 +2,7 @@
 //! was acknowledged is lost.
 
 use crate::journaled::{Journaled, PATIENCE, SmallDisk, expect_killed, read, skip};
-use crate::support::{PROGRAM, Running, folder, run, text};
+use crate::support::{Ended, PROGRAM, Running, folder, run, text};
 use punctual_runtime::{Client, ClientError, Engine, Outcome, Pending, RefusedReason};
 use std::fs;
 use std::path::Path;
@@ -167,6 +167,15 @@ fn a_shard_that_dies_with_a_full_disk_says_so_and_comes_back_when_there_is_room(
     serving.terminate().expect_code(0);
 }
 
+/// The start was refused for the directory of its journal, which is named.
+fn expect_barred(ended: &Ended, journaled: &Journaled, why: &str) {
+    ended.expect_code(2);
+    let error = ended.error();
+    assert!(error.contains(why), "{error}");
+    assert!(error.contains(text(&journaled.journal(0))), "{error}");
+    assert!(!ended.stderr.contains("ready"), "{}", ended.stderr);
+}
+
 #[test]
 fn a_directory_that_cannot_be_made_stops_the_start_and_is_named() {
     let dir = folder();
@@ -174,11 +183,7 @@ fn a_directory_that_cannot_be_made_stops_the_start_and_is_named() {
     fs::write(&file, "in the way").expect("a temporary file can be written");
     let journaled = one_shard(&dir, "barred", &file.join("data"));
     let ended = journaled.start(0).finish();
-    ended.expect_code(2);
-    let error = ended.error();
-    assert!(error.contains("cannot be made"), "{error}");
-    assert!(error.contains(text(&journaled.journal(0))), "{error}");
-    assert!(!ended.stderr.contains("ready"), "{}", ended.stderr);
+    expect_barred(&ended, &journaled, "cannot be made");
 }
 
 #[test]
@@ -187,11 +192,7 @@ fn a_directory_that_is_read_only_stops_the_start_and_is_named() {
     let Some(disk) = SmallDisk::mount(dir.path(), DISK, "ro") else { return };
     let journaled = one_shard(&dir, "barred", &disk.data());
     let ended = disk.start(&journaled.args(0)).finish();
-    ended.expect_code(2);
-    let error = ended.error();
-    assert!(error.contains("cannot be written to"), "{error}");
-    assert!(error.contains(text(&journaled.journal(0))), "{error}");
-    assert!(!ended.stderr.contains("ready"), "{}", ended.stderr);
+    expect_barred(&ended, &journaled, "cannot be written to");
 }
 
 #[test]

@@ -34,7 +34,7 @@ const END: u8 = 16;
 /// What happened at a shard, or, in a snapshot, what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A transaction on this shard alone ran, and may have changed something.
+    /// A transaction on this shard alone ran that may have changed something, as every call may.
     Single {
         /// Which.
         txn: TxnId,

@@ -65,10 +65,11 @@ impl Shard {
             return;
         }
         // The incarnation first: of a dead one, others may have run it.
-        // A refusal is written down: while there is no room for that, whoever is the first to speak
-        // of it is told to come again.
+        // What a peer waits for is refused at once where there is no room to write it down; whoever
+        // is the first to speak of it is told to come again, which takes no record.
+        let is_full = self.log.is_full();
         let refusal =
-            refusal.filter(|reason| *reason != RefusedReason::JournalFull || heard.is_some());
+            refusal.or((is_full && heard.is_some()).then_some(RefusedReason::JournalFull));
         if let Some(reason) = self.stamp_refusal(now, &stamp).or(refusal) {
             self.stats.refused += 1;
             if let Some(heard) = heard {
@@ -81,7 +82,7 @@ impl Shard {
             }
             return;
         }
-        let has_room = self.has_room_for(&stamp) && self.has_held_room() && !self.log.is_full();
+        let has_room = self.has_room_for(&stamp) && self.has_held_room() && !is_full;
         if heard.is_none() && !has_room {
             self.stats.busy += 1;
             return Reply::write(out, sequence, ReplyStatus::Busy, 0, 0, &[]);
@@ -286,10 +287,7 @@ impl Shard {
         let entry = self.pending.get_mut(at);
         let (commit, txn, session) = (entry.order.time, entry.order.txn, entry.session);
         let body_bytes = std::mem::take(&mut entry.body);
-        let body = match entry.call {
-            Some(procedure) => PieceBody::Call { procedure, args: &body_bytes },
-            None => PieceBody::Ops { count: entry.op_count, bytes: &body_bytes },
-        };
+        let body = entry.piece(&body_bytes);
         let timing = (!entry.parties.is_empty()).then(|| ReplyTiming {
             received_at: entry.received_at.0,
             agreed_after: short(entry.agreed_at - entry.received_at),

@@ -157,8 +157,8 @@ impl Shard {
         }
     }
 
-    /// Says whether the journal is out of room. While it is, whatever would have to be written down
-    /// is refused; what was admitted before goes on.
+    /// Says whether the journal is out of room. While it is, what would have to be written down is
+    /// refused, or busy where a refusal would have to be as well; what was admitted before goes on.
     pub fn set_journal_full(&mut self, is_full: bool) {
         self.log.is_full = is_full;
     }

@@ -519,8 +519,7 @@ impl Shard {
         {
             return Some(RefusedReason::UnknownProcedure);
         }
-        // What others are told of has to be written down, whatever it does.
-        if self.log.is_full() && (found.writes || piece.stamp.is_some()) {
+        if self.log.is_full() && found.writes && piece.stamp.is_none() {
             return Some(RefusedReason::JournalFull);
         }
         (found.writes && self.store.is_full()).then_some(RefusedReason::StoreFull)

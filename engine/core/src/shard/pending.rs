@@ -5,7 +5,7 @@ use super::holds::{Holds, NONE, Order};
 use super::session::SessionIndex;
 use crate::Nanos;
 use crate::store::MemoryHooks;
-use punctual_wire::{Key, Participant, TxnId, TxnSequence};
+use punctual_wire::{Key, Participant, PieceBody, TxnId, TxnSequence};
 use std::cmp::Reverse;
 #[expect(
     clippy::disallowed_types,
@@ -108,6 +108,15 @@ impl Entry {
             last_hold: NONE,
             waiters: NONE,
             next_waiter: NONE,
+        }
+    }
+
+    /// What it is to do; `body` is its own, which may have been taken out of it meanwhile.
+    #[inline]
+    pub(super) fn piece<'a>(&self, body: &'a [u8]) -> PieceBody<'a> {
+        match self.call {
+            Some(procedure) => PieceBody::Call { procedure, args: body },
+            None => PieceBody::Ops { count: self.op_count, bytes: body },
         }
     }
 

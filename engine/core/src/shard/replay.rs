@@ -187,10 +187,6 @@ impl Replay {
         &self.shard
     }
 
-    pub(super) fn parts(&self) -> &Shard {
-        &self.shard
-    }
-
     /// Beyond this the clock of the shard was not read before the crash.
     #[must_use]
     pub fn clock_floor(&self) -> Nanos {
@@ -229,10 +225,7 @@ impl Replay {
             }
             let body = std::mem::take(&mut shard.pending.get_mut(at).body);
             let entry = shard.pending.get(at);
-            let piece = match entry.call {
-                Some(procedure) => PieceBody::Call { procedure, args: &body },
-                None => PieceBody::Ops { count: entry.op_count, bytes: &body },
-            };
+            let piece = entry.piece(&body);
             shard.pending.place(at, keys(&piece));
             shard.pending.get_mut(at).body = body;
             shard.agree_if_complete(now, at);
@@ -369,10 +362,7 @@ impl Replay {
         }
         let (commit, session) = (entry.latest(), entry.session);
         let body_bytes = std::mem::take(&mut entry.body);
-        let body = match entry.call {
-            Some(procedure) => PieceBody::Call { procedure, args: &body_bytes },
-            None => PieceBody::Ops { count: entry.op_count, bytes: &body_bytes },
-        };
+        let body = entry.piece(&body_bytes);
         entry.order.time = commit;
         entry.stage = Stage::Released;
         shard.last_released = shard.last_released.max(commit);

@@ -6,7 +6,7 @@ use super::pending::Stage;
 use crate::Nanos;
 use crate::journal::Record;
 use crate::store::StoredValue;
-use punctual_wire::{PieceBody, TxnId};
+use punctual_wire::TxnId;
 use zerocopy::little_endian::U64;
 
 /// Words of one record: 64 KiB.
@@ -19,19 +19,16 @@ impl Replay {
     /// # Errors
     /// What `put` fails with.
     pub fn snapshot<E>(&self, mut put: impl FnMut(&Record<'_>) -> Result<(), E>) -> Result<(), E> {
-        let shard = self.parts();
-        put(&Record::State {
+        let shard = self.shard();
+        let state = Record::State {
             last_released: shard.last_released,
             clock: shard.clock,
             sessions_made: shard.sessions.made(),
-        })?;
+        };
+        put(&state)?;
         shard.put_sessions(&mut put)?;
-        // The last session made need not be among those kept.
-        put(&Record::State {
-            last_released: shard.last_released,
-            clock: shard.clock,
-            sessions_made: shard.sessions.made(),
-        })?;
+        // Once more: the last session made need not be among those kept.
+        put(&state)?;
         shard.put_store(&mut put)?;
         shard.put_entries(&mut put)?;
         put(&Record::End { keys: shard.store.len() as u64 })
@@ -79,10 +76,7 @@ impl Shard {
         for &at in self.pending.live() {
             let entry = self.pending.get(at);
             let txn = entry.order.txn;
-            let body = match entry.call {
-                Some(procedure) => PieceBody::Call { procedure, args: &entry.body },
-                None => PieceBody::Ops { count: entry.op_count, bytes: &entry.body },
-            };
+            let body = entry.piece(&entry.body);
             let (parties, is_released) = (entry.record_parties(), entry.stage == Stage::Released);
             bytes.clear();
             let body = (!is_released).then_some(&body);

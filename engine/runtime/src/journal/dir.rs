@@ -6,7 +6,7 @@ mod settle;
 mod tests;
 
 use super::error::{JournalError, is_no_space};
-use super::threads::{Aligned, PIECE_BYTES};
+use super::threads::{Aligned, PIECE_BYTES, past_cache};
 use punctual_core::journal::{Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead};
 use punctual_core::{ShardConfig, ShardId};
 use punctual_wire::Limits;
@@ -22,8 +22,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const LOCK: &str = "LOCK";
 /// Ends the name of a file that is not finished; nothing of it counts.
 const UNFINISHED: &str = ".tmp";
-/// Zeros are written in pieces of this size.
-const FILL_BYTES: usize = PIECE_BYTES;
 /// After so many bytes the disk is waited for: a queue of more would be in the way of the log.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 
@@ -349,10 +347,7 @@ fn sync_dir(path: &Path) -> Result<(), JournalError> {
 /// Makes a file of so many zeros, and waits until they are durable. Past the page cache where that
 /// can be done: it costs the cores nothing then.
 fn fill(path: &Path, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
-    match fill_by(path, bytes, libc::O_DIRECT, stop) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => fill_by(path, bytes, 0, stop),
-        filled => filled,
-    }
+    past_cache(|flags| fill_by(path, bytes, flags, stop))
 }
 
 fn fill_by(path: &Path, bytes: u64, flags: i32, stop: &AtomicBool) -> io::Result<()> {
@@ -366,14 +361,14 @@ fn fill_by(path: &Path, bytes: u64, flags: i32, stop: &AtomicBool) -> io::Result
         return Err(error.into());
     }
     let mut zeros = Aligned::default();
-    let zeros = zeros.bytes_mut(FILL_BYTES);
+    let zeros = zeros.bytes_mut(PIECE_BYTES);
     let (mut left, mut waiting) = (bytes, 0);
     while left > 0 {
         if stop.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let len = left.min(FILL_BYTES as u64);
-        file.write_all(&zeros[..usize::try_from(len).unwrap_or(FILL_BYTES)])?;
+        let len = left.min(PIECE_BYTES as u64);
+        file.write_all(&zeros[..usize::try_from(len).unwrap_or(PIECE_BYTES)])?;
         (left, waiting) = (left - len, waiting + len);
         if waiting >= FILL_SYNC_BYTES {
             file.sync_data()?;

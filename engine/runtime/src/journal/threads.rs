@@ -138,9 +138,15 @@ impl std::ops::Deref for Whole {
 /// Reads a file piece by piece, past the page cache if that can be done: a large read through it
 /// keeps the disk from everybody else for tens of milliseconds.
 pub(super) fn read_whole(path: &Path) -> io::Result<Whole> {
-    match read_by(path, libc::O_DIRECT) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => read_by(path, 0),
-        read => read,
+    past_cache(|flags| read_by(path, flags))
+}
+
+/// Does something with files that are opened with these flags: past the page cache, or through it
+/// where the file system does not have it otherwise.
+pub(super) fn past_cache<T>(act: impl Fn(i32) -> io::Result<T>) -> io::Result<T> {
+    match act(libc::O_DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => act(0),
+        done => done,
     }
 }
 
@@ -164,15 +170,11 @@ fn read_by(path: &Path, flags: i32) -> io::Result<Whole> {
 
 /// Makes a file whose writes are durable one by one; past the page cache if that can be done.
 pub(super) fn create_durable(path: &Path) -> io::Result<File> {
-    let create = |flags| {
+    past_cache(|flags| {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).custom_flags(libc::O_DSYNC | flags);
         options.open(path)
-    };
-    match create(libc::O_DIRECT) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => create(0),
-        created => created,
-    }
+    })
 }
 
 /// Memory that begins at a multiple of the size of a block, as direct I/O wants it.

@@ -64,7 +64,7 @@ fn a_spare_is_all_zeros_and_takes_the_place_of_an_unfinished_one() {
     let temp = temp();
     let dir = opened(temp.path());
     fs::write(temp.path().join("log-000003.tmp"), b"half of it").expect("it can be written");
-    let bytes = FILL_SYNC_BYTES + FILL_BYTES as u64 + 4096;
+    let bytes = FILL_SYNC_BYTES + PIECE_BYTES as u64 + 4096;
     let path = dir.make_spare(3, bytes, &STOP).expect("there is room");
     assert_eq!(path, temp.path().join("log-000003"));
     let content = fs::read(&path).expect("it can be read");
@@ -81,7 +81,7 @@ fn a_spare_is_all_zeros_and_takes_the_place_of_an_unfinished_one() {
 fn a_spare_that_nobody_waits_for_any_more_is_given_up_and_leaves_nothing() {
     let temp = temp();
     let dir = opened(temp.path());
-    let made = dir.make_spare(3, 4 * FILL_BYTES as u64, &AtomicBool::new(true));
+    let made = dir.make_spare(3, 4 * PIECE_BYTES as u64, &AtomicBool::new(true));
     let error = made.expect_err("it was told to stop");
     let JournalError::Io { source, .. } = &error else { panic!("{error}") };
     assert_eq!(source.kind(), io::ErrorKind::Interrupted);
