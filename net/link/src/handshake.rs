@@ -35,7 +35,7 @@ impl From<WireError> for HandshakeError {
 pub struct Identity {
     /// Our session.
     pub session: u64,
-    /// Hash of the cluster configuration.
+    /// Hash of the cluster configuration; for a task queue, of its token.
     pub cluster: u64,
     /// What we offer.
     pub features: Features,
@@ -139,6 +139,21 @@ impl ServerHandshake {
         identity: &Identity,
         shard: u16,
     ) -> Result<Option<Visitor>, HandshakeError> {
+        Self::step_telling(link, limits, identity, shard, CloseReason::ClusterConfig)
+    }
+
+    /// As [`step`](Self::step), where [`Identity::cluster`] is the hash of something else than a
+    /// configuration: a visitor that has another one is told `mismatch`.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_telling(
+        link: &mut dyn Link,
+        limits: Limits,
+        identity: &Identity,
+        shard: u16,
+        mismatch: CloseReason,
+    ) -> Result<Option<Visitor>, HandshakeError> {
         let end = link.poll();
         let (bytes, _) = link.parts();
         let mut reader = FrameReader::new(bytes, first_frame(limits), false);
@@ -155,7 +170,7 @@ impl ServerHandshake {
         let taken = reader.taken();
         link.consume(taken);
         let complaint = if hello.cluster.get() != identity.cluster {
-            Some(CloseReason::ClusterConfig)
+            Some(mismatch)
         } else if hello.shard.get() != shard {
             Some(CloseReason::WrongShard)
         } else {

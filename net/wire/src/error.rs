@@ -121,14 +121,18 @@ pub enum CloseReason {
     Replaced = 9,
     /// A checksum did not match.
     Checksum = 10,
+    /// A client or worker of a task queue has another token.
+    Token = 11,
+    /// A worker of a task queue was silent for too long, and its tasks were given to others.
+    LeaseExpired = 12,
 }
 
 impl CloseReason {
     /// How many reasons there are; a table indexed by reason has this many rows and one unused.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 13;
 
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Stopping,
         Self::Malformed,
         Self::Version,
@@ -139,6 +143,8 @@ impl CloseReason {
         Self::HandshakeTimeout,
         Self::Replaced,
         Self::Checksum,
+        Self::Token,
+        Self::LeaseExpired,
     ];
 
     /// The reason with this code.
@@ -161,6 +167,8 @@ impl CloseReason {
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Replaced => "replaced",
             Self::Checksum => "checksum",
+            Self::Token => "token",
+            Self::LeaseExpired => "lease_expired",
         }
     }
 }
@@ -180,6 +188,10 @@ impl std::fmt::Display for CloseReason {
             Self::HandshakeTimeout => "the handshake did not finish in time",
             Self::Replaced => "a newer link of the same session took over",
             Self::Checksum => "a frame's checksum did not match",
+            Self::Token => "the token is wrong; give the one that the task server was started with",
+            Self::LeaseExpired => {
+                "it was not heard of for too long and its tasks were given to others"
+            }
         })
     }
 }

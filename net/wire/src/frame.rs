@@ -26,6 +26,10 @@ pub enum FrameKind {
     Peer = 8,
     /// Time stamps, from and to a prober.
     Probe = 9,
+    /// What clients and workers tell a task queue.
+    Task = 10,
+    /// What a task queue tells its clients and workers.
+    TaskPush = 11,
 }
 
 impl FrameKind {
@@ -42,6 +46,8 @@ impl FrameKind {
             7 => Self::Pong,
             8 => Self::Peer,
             9 => Self::Probe,
+            10 => Self::Task,
+            11 => Self::TaskPush,
             _ => return None,
         })
     }

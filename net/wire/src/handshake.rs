@@ -26,6 +26,10 @@ pub enum Role {
     Peer = 3,
     /// A prober: it measures one-way delays.
     Prober = 4,
+    /// A client of a task queue: it submits tasks, looks at them and controls them.
+    TaskClient = 5,
+    /// A worker of a task queue: it runs tasks.
+    TaskWorker = 6,
 }
 
 impl Role {
@@ -37,6 +41,8 @@ impl Role {
             2 => Self::Pinger,
             3 => Self::Peer,
             4 => Self::Prober,
+            5 => Self::TaskClient,
+            6 => Self::TaskWorker,
             _ => return None,
         })
     }
@@ -81,7 +87,7 @@ pub struct Hello {
     pub from: U16,
     /// Names this run of the connecting process; unique for ever.
     pub session: U64,
-    /// Hash of the cluster section of the configuration.
+    /// Hash of the cluster section of the configuration; to a task queue, of its token.
     pub cluster: U64,
     /// Offered [`Features`].
     pub features: U64,

@@ -23,6 +23,7 @@ mod reply;
 mod result;
 mod route;
 mod stamp;
+pub mod task;
 
 pub use error::{CloseReason, WireError};
 pub use frame::{BatchWriter, FRAME_HEADER_BYTES, Frame, FrameHeader, FrameKind, FrameReader};

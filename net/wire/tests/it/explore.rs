@@ -3,6 +3,9 @@
 //!
 //! Shared by a property test beside it and by the fuzz target in `fuzz/`.
 
+use punctual_wire::task::{
+    PushReader, QueuePush, TaskEnd, TaskPayload, TaskSpec, ToQueue, ToQueueReader, Variables,
+};
 use punctual_wire::{
     BatchWriter, FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Handshake, Key, Limits, Op,
     OpReader, PARTICIPANTS_MAX, PeerReader, PieceBody, PieceReader, ProbeReader, ReplyReader,
@@ -32,6 +35,7 @@ pub(crate) fn explore(bytes: &[u8]) {
     }
     ops(bytes, &SMALL);
     results(bytes);
+    parts_of_tasks(bytes);
 }
 
 fn frames(bytes: &[u8], limits: &Limits, checksum: bool) {
@@ -62,6 +66,8 @@ fn messages(frame: &Frame<'_>, limits: &Limits) {
         FrameKind::Reply => replies(frame),
         FrameKind::Peer => peers(frame),
         FrameKind::Probe => probes(frame),
+        FrameKind::Task => to_queue(frame),
+        FrameKind::TaskPush => pushes(frame),
         _ => {}
     }
 }
@@ -168,6 +174,67 @@ fn probes(frame: &Frame<'_>) {
                 assert_eq!(ProbeReader::new(frame).next_probe(), Ok(Some(probe)));
             },
         );
+    }
+}
+
+fn to_queue(frame: &Frame<'_>) {
+    let mut reader = ToQueueReader::new(frame);
+    let mut count = 0;
+    while let Ok(Some(message)) = reader.next_message() {
+        count += 1;
+        assert!(count <= frame.count, "more messages than announced");
+        if let ToQueue::Submit { spec, .. } = message {
+            parts_of_tasks(spec.payload);
+        }
+        again(
+            |out| message.write(out),
+            |frame| {
+                assert_eq!(ToQueueReader::new(frame).next_message(), Ok(Some(message)));
+            },
+        );
+    }
+}
+
+fn pushes(frame: &Frame<'_>) {
+    let mut reader = PushReader::new(frame);
+    let mut count = 0;
+    while let Ok(Some(message)) = reader.next_message() {
+        count += 1;
+        assert!(count <= frame.count, "more messages than announced");
+        if let QueuePush::Lease { payload, .. } = message {
+            parts_of_tasks(payload);
+        }
+        again(
+            |out| message.write(out),
+            |frame| {
+                assert_eq!(PushReader::new(frame).next_message(), Ok(Some(message)));
+            },
+        );
+    }
+}
+
+/// What a queue's journal and a worker read. Each has one way to be written, so what was read comes
+/// out of its writer again.
+fn parts_of_tasks(bytes: &[u8]) {
+    let mut again = Vec::new();
+    if let Ok((spec, len)) = TaskSpec::read_from(bytes) {
+        spec.write_to(&mut again);
+        assert_eq!((again.as_slice(), len), (&bytes[..len], spec.encoded_len()));
+        again.clear();
+    }
+    if let Ok((end, len)) = TaskEnd::read_from(bytes) {
+        end.write_to(&mut again);
+        assert_eq!((again.as_slice(), len), (&bytes[..len], end.encoded_len()));
+        again.clear();
+    }
+    if let Ok(payload) = TaskPayload::read(bytes) {
+        payload.write_to(&mut again);
+        assert_eq!((again.as_slice(), bytes.len()), (bytes, payload.encoded_len()));
+        again.clear();
+    }
+    if let Ok(variables) = Variables::read(bytes) {
+        Variables::encode(&mut again, variables.iter());
+        assert_eq!(again, bytes);
     }
 }
 

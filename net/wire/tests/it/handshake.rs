@@ -7,7 +7,8 @@ use punctual_wire::{
 };
 use zerocopy::IntoBytes;
 
-const ROLES: [Role; 4] = [Role::Coordinator, Role::Pinger, Role::Peer, Role::Prober];
+const ROLES: [Role; 6] =
+    [Role::Coordinator, Role::Pinger, Role::Peer, Role::Prober, Role::TaskClient, Role::TaskWorker];
 
 fn hello() -> Hello {
     Hello {
@@ -114,7 +115,7 @@ fn a_hello_of_a_stranger_is_refused() {
     let strange = Hello { magic: u64::from_le_bytes(*b"GET / HT").into(), ..hello() };
     let error = Handshake::read_hello(&frame(FrameKind::Hello, strange.as_bytes())).err();
     assert_eq!(error, Some(WireError::Magic(u64::from_le_bytes(*b"GET / HT"))));
-    for role in [0, 5, u8::MAX] {
+    for role in [0, 7, u8::MAX] {
         let strange = Hello { role, ..hello() };
         let error = Handshake::read_hello(&frame(FrameKind::Hello, strange.as_bytes())).err();
         assert_eq!(error, Some(WireError::UnknownValue { what: "role", value: role.into() }));
@@ -145,7 +146,7 @@ fn another_version_is_recognised_whatever_the_length_of_its_greeting() {
 
 #[test]
 fn a_goodbye_without_a_known_reason_is_refused() {
-    for code in [0, 11, u8::MAX] {
+    for code in [0, 13, u8::MAX] {
         let error = Handshake::read_goodbye(&frame(FrameKind::Goodbye, &[code, 0, 0, 0])).err();
         let value = u64::from(code);
         assert_eq!(error, Some(WireError::UnknownValue { what: "close reason", value }));

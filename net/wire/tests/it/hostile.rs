@@ -2,9 +2,11 @@
 
 use crate::explore::explore;
 use crate::samples::{Talk, talk, whole_frames};
+use crate::task_samples::{Said, said};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use punctual_wire::{BatchWriter, FRAME_HEADER_BYTES, Limits};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
@@ -46,6 +48,21 @@ proptest! {
     }
 
     #[test]
+    fn messages_of_the_task_farm_with_any_fields_get_no_reader_to_panic(
+        // Bytes that are mostly small, so that most lengths are in reach of what follows.
+        messages in vec((0..=16_u8, vec(byte(), 0..200)), 1..4),
+    ) {
+        let mut body = Vec::new();
+        for (tag, fields) in messages {
+            body.push(tag);
+            body.extend(fields);
+        }
+        explore(&body);
+        // Without a tag it may be a task, an end or a payload.
+        explore(&body[1..]);
+    }
+
+    #[test]
     fn valid_frames_with_a_few_wrong_bytes_get_no_reader_to_panic(
         talk in talk(),
         wrong in vec((any::<Index>(), any::<u8>()), 1..8),
@@ -59,6 +76,33 @@ proptest! {
         }
         explore(&stream);
         // The first message alone: explored as a body it is read from its head on.
-        explore(&stream[punctual_wire::FRAME_HEADER_BYTES..]);
+        explore(&stream[FRAME_HEADER_BYTES..]);
     }
+
+    #[test]
+    fn messages_of_the_task_farm_with_a_few_wrong_bytes_get_no_reader_to_panic(
+        said in vec(said(), 1..4),
+        wrong in vec((any::<Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut out = BatchWriter::new(Limits::DEFAULT, 8, false);
+        for Said { to_queue, kind, fields } in &said {
+            if *to_queue {
+                fields.to_queue(*kind).write(&mut out);
+            } else {
+                fields.push(*kind).write(&mut out);
+            }
+        }
+        out.seal();
+        let mut stream = out.sealed().to_vec();
+        for (place, byte) in wrong {
+            let place = place.index(stream.len());
+            stream[place] = byte;
+        }
+        explore(&stream);
+        explore(&stream[FRAME_HEADER_BYTES..]);
+    }
+}
+
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![6 => Just(0_u8), 3 => 0..=8_u8, 1 => any::<u8>()]
 }

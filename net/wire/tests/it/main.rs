@@ -10,3 +10,6 @@ mod messages;
 mod peers;
 mod samples;
 mod stamped;
+mod task_limits;
+mod task_samples;
+mod tasks;

@@ -26,7 +26,7 @@ fn a_mistake_in_a_frame_header_is_found_before_the_body_has_come() {
         ("one byte too long", header(MAX + 1, DISPATCH, 0, 1), length(MAX + 1)),
         ("as long as can be", header(u32::MAX, DISPATCH, 0, 1), length(u32::MAX)),
         ("kind 0", header(40, 0, 0, 1), WireError::FrameKind(0)),
-        ("kind 10", header(40, 10, 0, 1), WireError::FrameKind(10)),
+        ("kind 12", header(40, 12, 0, 1), WireError::FrameKind(12)),
         ("kind 255", header(40, 255, 0, 1), WireError::FrameKind(255)),
         ("no messages", header(40, DISPATCH, 0, 0), count(0)),
         ("too many messages", header(40, DISPATCH, 0, 9), count(9)),

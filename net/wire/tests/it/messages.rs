@@ -109,9 +109,9 @@ fn a_key_of_eight_bytes_has_one_form_on_the_wire_however_it_was_made() {
 fn codes_name_one_kind_and_one_reason_each() {
     let kinds: Vec<_> = (0..=u8::MAX).filter_map(FrameKind::from_code).collect();
     let codes: Vec<_> = kinds.iter().map(|kind| *kind as u8).collect();
-    assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     let roles: Vec<_> = (0..=u8::MAX).filter_map(Role::from_code).collect();
-    assert_eq!(roles.iter().map(|role| *role as u8).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(roles.iter().map(|role| *role as u8).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     let reasons: Vec<_> = (0..=u8::MAX).filter_map(RefusedReason::from_code).collect();
     assert_eq!(reasons, RefusedReason::ALL);
     for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
