@@ -1,4 +1,5 @@
-//! What a shard writes down so that a crash takes nothing from it that anybody relies on.
+//! What a shard or a task queue writes down so that a crash takes nothing from it that anybody
+//! relies on.
 //!
 //! The journal of a shard is a sequence of [`Record`]s, each at a *log sequence number*
 //! ([`Lsn`]): its position in bytes. The shard appends, in memory; whoever hosts it seals what was
@@ -11,10 +12,14 @@
 //! Records say what was asked, not what came of it: pieces are deterministic, so running them again
 //! in the order of the log gives the same store and the same outcomes.
 //!
+//! A queue of tasks has one just like that, with records of its own ([`Record::Task`]): who writes
+//! a journal, and who reads it, knows no more of its holder than [`Logged`] and [`Replica`] say.
+//!
 //! Nothing here does I/O. The layout of files is described in `docs/durability.md`.
 
 mod block;
 mod record;
+mod replica;
 mod scan;
 mod segment;
 #[cfg(test)]
@@ -22,14 +27,15 @@ mod tests;
 
 pub use block::{BLOCK_ALIGN, BLOCK_HEAD_BYTES, BlockHead, block_bytes, seal_block, split_records};
 pub use record::{RECORD_HEAD_BYTES, Record, RecordError, RecordParties, RecordParty};
-pub(crate) use record::{write_single, write_with_parties};
+pub(crate) use record::{write_single, write_task, write_with_parties};
+pub use replica::{LogOwner, Logged, ReplayTally, Replica};
 pub use scan::{Damage, SegmentScan, Tail};
-pub use segment::{SEGMENT_HEAD_BYTES, SegmentError, SegmentHead, SegmentKind};
+pub use segment::{Holder, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead, SegmentKind};
 
 use std::fmt;
 
-/// A position in the log of a shard: how many bytes of records were appended before it since the
-/// journal was made.
+/// A position in a log: how many bytes of records were appended before it since the journal was
+/// made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Lsn(pub u64);
 

@@ -30,8 +30,9 @@ const WORDS: u8 = 13;
 const PUT: u8 = 14;
 const KEPT: u8 = 15;
 const END: u8 = 16;
+const TASK: u8 = 17;
 
-/// What happened at a shard, or, in a snapshot, what there is.
+/// What happened at a shard or a task queue, or, in a snapshot, what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A transaction on this shard alone ran that may have changed something, as every call may.
@@ -151,8 +152,15 @@ pub enum Record<'a> {
     },
     /// The last record of a snapshot: it is whole.
     End {
-        /// Number of keys in it.
+        /// Number of keys in it, or of tasks.
         keys: u64,
+    },
+    /// What happened at a task queue, or what there is. Only the queue knows what it says.
+    Task {
+        /// What kind of it, by the queue's own numbers.
+        kind: u8,
+        /// Its fields.
+        body: &'a [u8],
     },
 }
 
@@ -391,6 +399,15 @@ pub(crate) fn write_with_parties(
     })
 }
 
+/// Appends a record of a task queue, whose body `fill` appends. Returns how many bytes it takes.
+#[inline]
+pub(crate) fn write_task(out: &mut Vec<u8>, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> usize {
+    append(out, TASK, |out| {
+        out.push(kind);
+        fill(out);
+    })
+}
+
 fn take<T: FromBytes + KnownLayout + Immutable + Unaligned>(
     bytes: &[u8],
 ) -> Result<(&T, &[u8]), RecordError> {
@@ -452,6 +469,7 @@ impl<'a> Record<'a> {
             Self::Clock { at } => {
                 append(out, CLOCK, |out| out.extend_from_slice(&at.0.to_le_bytes()))
             }
+            Self::Task { kind, body } => write_task(out, kind, |out| out.extend_from_slice(body)),
             _ => self.write_state(out),
         }
     }
@@ -564,6 +582,7 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// Reads a record of a snapshot, or one of a task queue.
     fn parse_state(kind: u8, bytes: &'a [u8]) -> Result<Self, RecordError> {
         Ok(match kind {
             STATE => {
@@ -592,6 +611,10 @@ impl<'a> Record<'a> {
                 Self::Put { key, value }
             }
             END => Self::End { keys: take::<U64>(bytes)?.0.get() },
+            TASK => {
+                let (&kind, body) = bytes.split_first().ok_or(RecordError::Truncated)?;
+                Self::Task { kind, body }
+            }
             kind => return Err(RecordError::Kind(kind)),
         })
     }

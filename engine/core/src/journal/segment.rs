@@ -3,6 +3,7 @@
 use super::{BLOCK_ALIGN, Lsn};
 use crate::{SessionId, ShardId};
 use punctual_wire::Limits;
+use std::fmt;
 use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -21,11 +22,54 @@ pub enum SegmentKind {
     Snapshot,
 }
 
+/// Who keeps a journal. The records of one mean nothing to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A shard that runs transactions.
+    Shard,
+    /// A queue of tasks.
+    Tasks,
+}
+
+impl Holder {
+    /// The number in a head. Before there were others, every head had that of a shard.
+    fn code(self) -> u8 {
+        match self {
+            Self::Shard => 0,
+            Self::Tasks => 1,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::Shard, Self::Tasks].into_iter().find(|holder| holder.code() == code)
+    }
+
+    /// What it keeps, in the plural.
+    #[must_use]
+    pub fn kept(self) -> &'static str {
+        match self {
+            Self::Shard => "keys",
+            Self::Tasks => "tasks",
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shard => "transaction shard",
+            Self::Tasks => "task queue",
+        })
+    }
+}
+
 /// The head of a segment: whose it is and where it belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHead {
     /// What it holds.
     pub kind: SegmentKind,
+    /// Who has written it.
+    pub holder: Holder,
     /// The shard.
     pub shard: ShardId,
     /// How many shards there are: it decides which keys are the shard's.
@@ -49,7 +93,7 @@ struct SegmentBytes {
     /// Of what follows.
     crc: U32,
     kind: u8,
-    reserved: u8,
+    holder: u8,
     shard: U16,
     shards: U16,
     ops_max: U16,
@@ -94,7 +138,7 @@ impl SegmentHead {
             version: U32::new(VERSION),
             crc: U32::new(0),
             kind: u8::from(self.kind == SegmentKind::Snapshot),
-            reserved: 0,
+            holder: self.holder.code(),
             shard: U16::new(self.shard.0),
             shards: U16::new(self.shards),
             ops_max: U16::new(self.limits.ops_max),
@@ -139,6 +183,7 @@ impl SegmentHead {
         };
         Ok(Self {
             kind,
+            holder: Holder::from_code(head.holder).ok_or(SegmentError::Foreign)?,
             shard: ShardId(head.shard.get()),
             shards: head.shards.get(),
             session: SessionId(head.session.get()),

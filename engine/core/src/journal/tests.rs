@@ -4,6 +4,7 @@ mod blocks;
 mod records;
 mod scans;
 mod segments;
+mod tasks;
 mod torn;
 
 use super::*;
@@ -14,6 +15,7 @@ use punctual_wire::Limits;
 fn head(generation: u32, start: u64) -> SegmentHead {
     SegmentHead {
         kind: SegmentKind::Log,
+        holder: Holder::Shard,
         shard: ShardId(1),
         shards: 3,
         session: SessionId(0xfeed),

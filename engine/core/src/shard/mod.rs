@@ -13,6 +13,7 @@ mod peers;
 mod pending;
 mod release;
 mod replay;
+mod replica;
 mod session;
 mod snapshot;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use punctual_wire::{
 };
 use release::{Release, keys};
 pub use replay::{Replay, ReplayError};
+pub use replica::ShardSetup;
 use session::Sessions;
 pub use session::{SessionError, SessionIndex};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::pending::Stage;
 use super::release::{Release, keys};
 use super::session::{Outcome, SessionIndex};
 use super::{Mutation, Shard, ShardConfig};
-use crate::journal::{Lsn, Record, RecordParties};
+use crate::journal::{Holder, Lsn, Record, RecordParties};
 use crate::procedure::Procedures;
 use crate::{Nanos, SessionId};
 use punctual_wire::{Key, Piece, PieceBody, RefusedReason, ReplyStatus, TxnId, WireError};
@@ -46,6 +46,15 @@ pub enum ReplayError {
         found: u64,
         /// Keys that it says it has.
         expected: u64,
+    },
+    /// A record of a task queue that does not fit what was there before it.
+    #[error("it does not fit the queue: {0}")]
+    Task(&'static str),
+    /// A record that whoever should do it again never writes.
+    #[error("it is no record of a {holder}")]
+    Foreign {
+        /// What should do it again.
+        holder: Holder,
     },
 }
 
@@ -116,7 +125,7 @@ impl Replay {
         }
     }
 
-    /// Does what a record of a snapshot says.
+    /// Does what a record of a snapshot says. Those of others are refused.
     fn state(&mut self, record: &Record<'_>) -> Result<(), ReplayError> {
         let shard = &mut self.shard;
         match *record {
@@ -150,6 +159,7 @@ impl Replay {
                 }
                 self.is_whole = true;
             }
+            Record::Task { .. } => return Err(ReplayError::Foreign { holder: Holder::Shard }),
             _ => unreachable!("the caller has taken the others"),
         }
         Ok(())

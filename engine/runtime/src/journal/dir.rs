@@ -7,8 +7,10 @@ mod tests;
 
 use super::error::{JournalError, is_no_space};
 use super::threads::{Aligned, PIECE_BYTES, past_cache};
-use punctual_core::journal::{Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead};
-use punctual_core::{ShardConfig, ShardId};
+use punctual_core::ShardId;
+use punctual_core::journal::{
+    Holder, LogOwner, Lsn, SEGMENT_HEAD_BYTES, SegmentError, SegmentHead,
+};
 use punctual_wire::Limits;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -28,19 +30,26 @@ const FILL_SYNC_BYTES: u64 = 8 << 20;
 /// Whose a journal must be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Owner {
+    pub(crate) holder: Holder,
     pub(crate) shard: ShardId,
     pub(crate) shards: u16,
     pub(crate) limits: Limits,
 }
 
 impl Owner {
-    pub(crate) fn of(config: &ShardConfig) -> Self {
-        Self { shard: config.id, shards: config.shards, limits: config.limits }
+    /// An old journal has a session of its own.
+    pub(crate) fn of(owner: &LogOwner) -> Self {
+        let LogOwner { holder, shard, shards, limits, .. } = *owner;
+        Self { holder, shard, shards, limits }
     }
 
     /// Whether the file of this head was written by the same shard of the same cluster, under the
     /// same bounds, as far as results depend on them.
     pub(crate) fn check(&self, file: &Path, head: &SegmentHead) -> Result<(), JournalError> {
+        if head.holder != self.holder {
+            let (file, expected, found) = (file.to_owned(), self.holder, head.holder);
+            return Err(JournalError::OtherHolder { file, expected, found });
+        }
         let (own, its) = (&self.limits, &head.limits);
         let rows = [
             ("shard id", u32::from(self.shard.0), u32::from(head.shard.0)),

@@ -1,6 +1,6 @@
 //! What can go wrong with a journal, and what the user can do about it.
 
-use punctual_core::journal::{Damage, Lsn, SegmentError};
+use punctual_core::journal::{Damage, Holder, Lsn, SegmentError};
 use punctual_core::{ReplayError, SessionId};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,19 @@ pub enum JournalError {
         file: PathBuf,
         /// What it is instead.
         source: SegmentError,
+    },
+    /// It was written by something else.
+    #[error(
+        "{file} cannot be used: it is the journal of a {found}, not of a {expected}; choose \
+         another directory"
+    )]
+    OtherHolder {
+        /// The file.
+        file: PathBuf,
+        /// Who wants to use it.
+        expected: Holder,
+        /// Who has written it.
+        found: Holder,
     },
     /// It was written under another configuration, or for another shard.
     #[error(
@@ -198,6 +211,7 @@ impl JournalError {
             | Self::ReadOnly { .. }
             | Self::InUse { .. }
             | Self::Unreadable { .. }
+            | Self::OtherHolder { .. }
             | Self::Head { .. }
             | Self::NotThere { .. } => true,
             Self::Replay { source, .. } => {

@@ -3,11 +3,11 @@
 use super::dir::JournalDir;
 use super::keeper::{Event, Keeper, SPARES_MAX, Stock, Tools, make_in};
 use super::shared::{JournalCounts, Shared};
+use super::snapshot::snapshots_in;
 use super::writer::{Command, Ending, Intake, WriterTask};
 use super::{JournalError, JournalPlan, glommio, threads};
 use crate::config::JournalBackend;
-use punctual_core::journal::{Lsn, SegmentHead};
-use punctual_core::{Procedures, Shard, ShardConfig};
+use punctual_core::journal::{Logged, Lsn, Replica, SegmentHead};
 use punctual_link::CoreWaker;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,24 +41,24 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Starts the threads of a journal. `head` is that of the segment to be written next, `number`
-    /// that of its file, and the session of `config` the one that the journal has.
+    /// that of its file. Snapshots are made with `setup`, by the session that the journal has.
     ///
     /// # Errors
     /// When there is no room for the first segment, or what is to write it cannot be had.
-    pub(crate) fn start(
+    pub(crate) fn start<R: Replica>(
         plan: &JournalPlan,
         dir: JournalDir,
         head: SegmentHead,
         number: u64,
-        config: ShardConfig,
-        procedures: Arc<Procedures>,
+        setup: R::Setup,
     ) -> Result<Self, JournalError> {
         let dir = Arc::new(dir);
         let tools = Tools {
             make: make_in(&dir, plan.segment_bytes),
+            // Whoever makes a snapshot of it is the same run as well.
+            snapshot: snapshots_in::<R>(&dir, R::with_session(setup, head.session)),
             dir,
-            config,
-            procedures,
+            shard: head.shard,
             segment_bytes: plan.segment_bytes,
             snapshot_after: plan.snapshot_after,
         };
@@ -72,7 +72,7 @@ impl Journal {
         number: u64,
     ) -> Result<Self, JournalError> {
         let dir = Arc::clone(&tools.dir);
-        let shard = tools.config.id.0;
+        let shard = tools.shard.0;
         let failed = |why| JournalError::Start { dir: dir.path().to_owned(), why };
         let stock = Stock::take(&dir, number, plan.segment_bytes)?;
         let (way, warning) = choose(plan.backend, &stock.spares[0].path).map_err(failed)?;
@@ -138,7 +138,7 @@ impl Journal {
     /// # Errors
     /// Once, when the journal cannot be written any more: nothing more will be durable.
     #[inline]
-    pub(crate) fn pump(&mut self, shard: &mut Shard) -> Result<usize, JournalError> {
+    pub(crate) fn pump<L: Logged>(&mut self, shard: &mut L) -> Result<usize, JournalError> {
         if self.shared.has_failed() {
             return self.report();
         }
@@ -172,7 +172,7 @@ impl Journal {
     }
 
     #[cold]
-    fn set_full(&mut self, shard: &mut Shard, is_full: bool) {
+    fn set_full<L: Logged>(&mut self, shard: &mut L, is_full: bool) {
         self.is_full = is_full;
         shard.set_journal_full(is_full);
         let (shard, dir) = (shard.id().0, self.dir.path().display());
@@ -201,7 +201,7 @@ impl Journal {
 
     /// Hands over what is left in the log of the shard, before the journal is closed. To be called
     /// once: there is room for it whatever is with the writer.
-    pub(crate) fn hand_rest(&mut self, shard: &mut Shard) {
+    pub(crate) fn hand_rest<L: Logged>(&mut self, shard: &mut L) {
         if shard.log_len() > 0 && !self.shared.has_failed() {
             let mut records = Vec::new();
             let lsn = shard.take_log(&mut records);

@@ -14,7 +14,7 @@ use super::dir::{LogFile, is_journal, lock_to_read, log_files, read_head, snapsh
 use super::error::JournalError;
 use super::recover::{Chain, End, Heads, Leftover, Link, TornTail, judge};
 use super::snapshot::SnapshotFile;
-use punctual_core::journal::{Damage, Lsn, Record, SegmentError, SegmentHead, SegmentKind};
+use punctual_core::journal::{Damage, Holder, Lsn, Record, SegmentError, SegmentHead, SegmentKind};
 use punctual_core::{SessionId, ShardId};
 use punctual_wire::Limits;
 use record::kind_name;
@@ -161,6 +161,7 @@ impl JournalCheck {
 /// Stands for what there is nothing to be read from.
 const NO_HEAD: SegmentHead = SegmentHead {
     kind: SegmentKind::Log,
+    holder: Holder::Shard,
     shard: ShardId(0),
     shards: 1,
     session: SessionId(0),
@@ -399,7 +400,10 @@ impl fmt::Display for FileCheck {
         };
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         write!(f, "{name}: {role}, {} bytes", self.bytes)?;
-        if let Some(SegmentHead { shard, shards, generation, start, .. }) = self.head {
+        if let Some(SegmentHead { holder, shard, shards, generation, start, .. }) = self.head {
+            if holder != Holder::Shard {
+                write!(f, ", {holder}")?;
+            }
             write!(f, ", {shard} of {shards}, generation {generation}, from {start}")?;
         }
         if let Some(end) = self.end {

@@ -8,9 +8,9 @@
 use super::JournalError;
 use super::dir::{JournalDir, SegmentFile};
 use super::shared::Shared;
-use super::snapshot::{SnapshotReport, make_snapshot};
+use super::snapshot::{Made, MakeSnapshot};
+use punctual_core::ShardId;
 use punctual_core::journal::Lsn;
-use punctual_core::{Procedures, ShardConfig};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,15 +123,12 @@ impl Stock {
 pub(super) struct Tools {
     pub(super) dir: Arc<JournalDir>,
     pub(super) make: MakeSpare,
-    /// What snapshots are made with.
-    pub(super) config: ShardConfig,
-    pub(super) procedures: Arc<Procedures>,
+    pub(super) snapshot: MakeSnapshot,
+    /// Whose journal it is, for the names of threads.
+    pub(super) shard: ShardId,
     pub(super) segment_bytes: u64,
     pub(super) snapshot_after: u64,
 }
-
-/// How the thread that makes a snapshot ends.
-type Outcome = Result<Option<SnapshotReport>, JournalError>;
 
 pub(super) struct Keeper {
     tools: Tools,
@@ -151,7 +148,7 @@ pub(super) struct Keeper {
     /// How much of the log the latest snapshot stands for.
     snapshot: Lsn,
     /// Up to where one is being made.
-    making: Option<(Position, JoinHandle<Outcome>)>,
+    making: Option<(Position, JoinHandle<Made>)>,
     /// The segment at whose beginning one was last tried.
     tried: u64,
 }
@@ -273,16 +270,14 @@ impl Keeper {
             return;
         }
         self.tried = at.number;
-        let Tools { dir, config, procedures, .. } = &self.tools;
-        let name = format!("snapshot{}", config.id.0);
-        let (dir, config) = (Arc::clone(dir), config.clone());
-        let (procedures, shared) = (Arc::clone(procedures), Arc::clone(&self.shared));
+        let name = format!("snapshot{}", self.tools.shard.0);
+        let (make, shared) = (Arc::clone(&self.tools.snapshot), Arc::clone(&self.shared));
         let done = Done(self.tell.clone());
         let spawned = thread::Builder::new().name(name).spawn(move || {
             let _done = done;
             // Whoever has a transaction to run goes first. It is no harm if that cannot be had.
             let _ = rustix::process::setpriority_process(None, NICE_MAX);
-            make_snapshot(&dir, &config, &procedures, at.start, shared.ending())
+            make(at.start, shared.ending())
         });
         match spawned {
             Ok(thread) => self.making = Some((at, thread)),

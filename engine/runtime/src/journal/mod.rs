@@ -1,4 +1,7 @@
 //! Journals of shards: their files, the threads that write them, and how a shard goes on from them.
+//! A shard here is one of those that run transactions, or one of a task queue: what differs between
+//! them is behind [`Logged`](punctual_core::journal::Logged) and
+//! [`Replica`](punctual_core::journal::Replica).
 //!
 //! A shard appends to its log in memory (see [`punctual_core::journal`]). Once a turn its core
 //! hands over what was appended and hears how far the log is durable, without ever waiting. Two
@@ -25,6 +28,7 @@ pub(crate) use dir::is_journal;
 pub use error::JournalError;
 pub(crate) use handle::Journal;
 pub use inspect::*;
+pub use punctual_core::journal::Holder;
 pub(crate) use recover::{Recovered, recover};
 pub use recover::{RecoveryReport, TornTail};
 

@@ -24,12 +24,13 @@ use super::JournalPlan;
 use super::dir::{JournalDir, LogFile, Owner, log_files};
 use super::error::JournalError;
 use super::snapshot::{Base, SnapshotFile};
-use punctual_core::journal::{Lsn, SegmentError, SegmentHead, SegmentKind};
-use punctual_core::{Procedures, Replay, SessionId, ShardConfig, ShardId};
+use punctual_core::journal::{
+    Holder, LogOwner, Lsn, Replica, SegmentError, SegmentHead, SegmentKind,
+};
+use punctual_core::{SessionId, ShardId};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The end of a file that did not arrive whole before a crash, and was cut.
@@ -55,6 +56,8 @@ impl fmt::Display for TornTail {
 /// What recovery found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryReport {
+    /// What the journal is of.
+    pub holder: Holder,
     /// The shard.
     pub shard: ShardId,
     /// Its directory.
@@ -69,11 +72,11 @@ pub struct RecoveryReport {
     pub bytes: u64,
     /// Records that were done again, those of the snapshot included.
     pub records: u64,
-    /// Transactions in the log that were run again.
+    /// Transactions in the log that were run again; of a task queue, runs that ended.
     pub transactions: u64,
-    /// Keys in the store at the end.
+    /// Keys in the store at the end; of a task queue, tasks.
     pub keys: u64,
-    /// Transactions that are not decided, or not run.
+    /// Transactions that are not decided, or not run; of a task queue, tasks that are leased.
     pub undecided: usize,
     /// What was cut. Nothing had been promised that depends on it.
     pub torn: Option<TornTail>,
@@ -88,15 +91,20 @@ impl fmt::Display for RecoveryReport {
             write!(f, "new journal in {}", self.dir.display())?;
         } else {
             let Self { segments, records, transactions, keys, undecided, .. } = self;
+            let (done, open) = match self.holder {
+                Holder::Shard => ("transactions", "undecided"),
+                Holder::Tasks => ("runs", "leased"),
+            };
             write!(f, "recovered from {} in {:.1?}: ", self.dir.display(), self.took)?;
             if let Some(snapshot) = self.snapshot {
                 write!(f, "snapshot {snapshot}, ")?;
             }
             write!(
                 f,
-                "{segments} segments, {} bytes, {records} records, {transactions} transactions; \
-                 {keys} keys, {undecided} undecided",
-                self.bytes
+                "{segments} segments, {} bytes, {records} records, {transactions} {done}; {keys} \
+                 {}, {undecided} {open}",
+                self.bytes,
+                self.holder.kept()
             )?;
         }
         self.torn.as_ref().map_or(Ok(()), |torn| write!(f, "; cut the {torn}"))
@@ -105,8 +113,8 @@ impl fmt::Display for RecoveryReport {
 
 /// A journal that can be gone on with.
 #[derive(Debug)]
-pub(crate) struct Recovered {
-    pub(crate) replay: Replay,
+pub(crate) struct Recovered<R> {
+    pub(crate) replay: R,
     pub(crate) dir: JournalDir,
     /// Of the segment to be written next.
     pub(crate) head: SegmentHead,
@@ -115,24 +123,24 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
 }
 
-/// Reads the journal of a shard, or begins one. The session of `config` is that of a new journal;
+/// Reads the journal of a shard, or begins one. The session of `setup` is that of a new journal;
 /// an old one has its own, and goes on with it.
-pub(crate) fn recover(
+pub(crate) fn recover<R: Replica>(
     plan: &JournalPlan,
-    config: &ShardConfig,
-    procedures: Arc<Procedures>,
-) -> Result<Recovered, JournalError> {
+    setup: &R::Setup,
+) -> Result<Recovered<R>, JournalError> {
     let began = Instant::now();
     let dir = JournalDir::open(&plan.dir)?;
     // What is promised from now on rests on what is read.
     dir.settle()?;
     let (files, snapshots) = (log_files(dir.path())?, dir.snapshots()?);
-    let heads = Heads::read(&files, &snapshots, Some(&Owner::of(config)))?;
-    let session = heads.session.unwrap_or(config.session);
-    let config = ShardConfig { session, ..config.clone() };
+    let owner = R::owner(setup);
+    let heads = Heads::read(&files, &snapshots, Some(&Owner::of(&owner)))?;
+    let owner = LogOwner { session: heads.session.unwrap_or(owner.session), ..owner };
+    let setup = R::with_session(setup.clone(), owner.session);
     let newest = snapshots.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
 
-    let mut base = Base::load(&snapshots, &config, procedures, &|| false)?;
+    let mut base = Base::<R>::load(&snapshots, &setup, &|| false)?;
     let log = Log::replay(dir.path(), files, &mut base, newest);
     // Without the newest snapshot parts of the log may be missing: then it is the one to mend.
     let Log { chain, end, torn } = match (log, base.skipped) {
@@ -142,31 +150,25 @@ pub(crate) fn recover(
         (Err(error), None) => return Err(error),
     };
 
-    let head = SegmentHead {
-        kind: SegmentKind::Log,
-        shard: config.id,
-        shards: config.shards,
-        session: config.session,
-        generation: heads.generation + 1,
-        start: end,
-        limits: config.limits,
-    };
+    let head = owner.head(SegmentKind::Log, heads.generation + 1, end);
     let first_spare = chain.behind.first().map_or(1, |file| file.number);
     let number = chain.used.last().map_or(first_spare, |link| link.number + 1);
     let begun = clean(&dir, &chain, &head, plan.segment_bytes)?;
 
     let replay = base.replay;
+    let tally = replay.tally();
     let report = RecoveryReport {
-        shard: config.id,
+        holder: owner.holder,
+        shard: owner.shard,
         dir: plan.dir.clone(),
         is_new: heads.session.is_none(),
         snapshot: base.path.map(|_| base.lsn),
         segments: chain.used.len(),
         bytes: base.bytes + (end.0 - base.lsn.0),
-        records: replay.records(),
-        transactions: replay.transactions(),
-        keys: replay.shard().store().len() as u64,
-        undecided: replay.undecided(),
+        records: tally.records,
+        transactions: tally.done,
+        keys: tally.kept,
+        undecided: tally.open,
         torn: torn.or(begun),
         took: began.elapsed(),
     };
@@ -182,10 +184,10 @@ struct Log {
 
 impl Log {
     /// Does the log of `dir` again behind a snapshot.
-    fn replay(
+    fn replay<R: Replica>(
         dir: &Path,
         files: Vec<LogFile>,
-        base: &mut Base,
+        base: &mut Base<R>,
         newest: Lsn,
     ) -> Result<Self, JournalError> {
         let chain = Chain::new(dir, files, base.lsn, newest)?;
@@ -279,7 +281,8 @@ impl Heads {
             let (lsn, why) = (head.start, "its name says that it is something else".to_owned());
             return Err(JournalError::Damage { file: path.to_owned(), offset: 0, lsn, why });
         }
-        let first = Owner { shard: head.shard, shards: head.shards, limits: head.limits };
+        let SegmentHead { holder, shard, shards, limits, .. } = *head;
+        let first = Owner { holder, shard, shards, limits };
         owner.get_or_insert(first).check(path, head)?;
         let expected = *self.session.get_or_insert(head.session);
         if head.session != expected {

@@ -12,10 +12,9 @@ use super::error::JournalError;
 use super::recover::{Chain, Place};
 use super::threads::{Aligned, PIECE_BYTES, create_durable};
 use punctual_core::journal::{
-    BLOCK_ALIGN, BLOCK_HEAD_BYTES, BlockHead, Damage, Lsn, Record, SEGMENT_HEAD_BYTES,
-    SegmentError, SegmentHead, SegmentKind, block_bytes, seal_block,
+    BLOCK_ALIGN, BLOCK_HEAD_BYTES, BlockHead, Damage, Holder, Lsn, Record, Replica,
+    SEGMENT_HEAD_BYTES, SegmentError, SegmentHead, SegmentKind, block_bytes, seal_block,
 };
-use punctual_core::{Procedures, Replay, ShardConfig};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -119,8 +118,8 @@ fn next_block(
 
 /// A shard as a snapshot has it, or an empty one.
 #[derive(Debug)]
-pub(super) struct Base {
-    pub(super) replay: Replay,
+pub(super) struct Base<R> {
+    pub(super) replay: R,
     /// How much of the log it stands for.
     pub(super) lsn: Lsn,
     /// The snapshot, if there is one.
@@ -132,17 +131,16 @@ pub(super) struct Base {
     is_stopped: bool,
 }
 
-impl Base {
+impl<R: Replica> Base<R> {
     /// Reads the newest snapshot that is whole; they are given by age.
     pub(super) fn load(
         snapshots: &[(Lsn, PathBuf)],
-        config: &ShardConfig,
-        procedures: Arc<Procedures>,
+        setup: &R::Setup,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Self, JournalError> {
         let mut skipped = None;
         for (lsn, path) in snapshots.iter().rev() {
-            let mut replay = Replay::new(config.clone(), Arc::clone(&procedures));
+            let mut replay = R::new(setup);
             match replay_snapshot(&mut replay, *lsn, path, is_stopped) {
                 Ok(bytes) => {
                     let (lsn, path, is_stopped) = (*lsn, Some(path.clone()), bytes.is_none());
@@ -156,15 +154,15 @@ impl Base {
                 Err(error) => return Err(error),
             }
         }
-        let replay = Replay::new(config.clone(), procedures);
+        let replay = R::new(setup);
         let (lsn, path, bytes, is_stopped) = (Lsn::ZERO, None, 0, false);
         Ok(Self { replay, lsn, path, bytes, skipped, is_stopped })
     }
 }
 
 /// Does the records of a snapshot. Returns how many bytes they are, or nothing if told to stop.
-fn replay_snapshot(
-    replay: &mut Replay,
+fn replay_snapshot<R: Replica>(
+    replay: &mut R,
     lsn: Lsn,
     path: &Path,
     is_stopped: &dyn Fn() -> bool,
@@ -206,27 +204,41 @@ pub(crate) struct SnapshotReport {
     pub(crate) path: PathBuf,
     /// Size of the file.
     pub(crate) bytes: u64,
-    pub(crate) keys: u64,
+    pub(crate) holder: Holder,
+    /// Keys or tasks in it.
+    pub(crate) kept: u64,
     pub(crate) took: Duration,
 }
 
 impl fmt::Display for SnapshotReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lsn, path, bytes, keys, took } = self;
-        let path = path.display();
-        write!(f, "{path}: {keys} keys at log position {lsn}, {bytes} bytes, in {took:.1?}")
+        let Self { lsn, path, bytes, holder, kept, took } = self;
+        let (path, what) = (path.display(), holder.kept());
+        write!(f, "{path}: {kept} {what} at log position {lsn}, {bytes} bytes, in {took:.1?}")
     }
+}
+
+/// A snapshot; nothing if whoever was to make it was told to stop.
+pub(super) type Made = Result<Option<SnapshotReport>, JournalError>;
+
+/// Makes the snapshot of a log up to a position, unless the flag tells it to stop. It is all that
+/// the threads of a journal know of whose it is.
+pub(super) type MakeSnapshot = Arc<dyn Fn(Lsn, &AtomicBool) -> Made + Send + Sync>;
+
+/// Makes snapshots in the journal of whoever is set up like that.
+pub(super) fn snapshots_in<R: Replica>(dir: &Arc<JournalDir>, setup: R::Setup) -> MakeSnapshot {
+    let dir = Arc::clone(dir);
+    Arc::new(move |end: Lsn, stop: &AtomicBool| make_snapshot::<R>(&dir, &setup, end, stop))
 }
 
 /// Makes a snapshot of the shard at the log position `end`, which is where the file begins that is
 /// being written. What it makes superfluous is left where it is. Nothing if told to `stop`.
-pub(crate) fn make_snapshot(
+pub(super) fn make_snapshot<R: Replica>(
     dir: &JournalDir,
-    config: &ShardConfig,
-    procedures: &Arc<Procedures>,
+    setup: &R::Setup,
     end: Lsn,
     stop: &AtomicBool,
-) -> Result<Option<SnapshotReport>, JournalError> {
+) -> Made {
     let began = Instant::now();
     let is_stopped = || stop.load(Ordering::Relaxed);
     let mut snapshots = dir.snapshots()?;
@@ -238,7 +250,7 @@ pub(crate) fn make_snapshot(
     let generation = files.iter().filter_map(|file| Some(file.head.as_ref().ok()?.generation));
     let generation = generation.max().unwrap_or(1);
 
-    let loaded = Base::load(&snapshots, config, Arc::clone(procedures), &is_stopped)?;
+    let loaded = Base::<R>::load(&snapshots, setup, &is_stopped)?;
     if loaded.is_stopped {
         return Ok(None);
     }
@@ -259,27 +271,20 @@ pub(crate) fn make_snapshot(
         let (from, next, dir) = (read.lsn, dir.path().to_owned(), dir.path().to_owned());
         return Err(JournalError::MissingSegment { dir, from, to: end, next });
     }
-    let head = SegmentHead {
-        kind: SegmentKind::Snapshot,
-        shard: config.id,
-        shards: config.shards,
-        session: config.session,
-        generation,
-        start: end,
-        limits: config.limits,
-    };
+    let owner = R::owner(setup);
+    let head = owner.head(SegmentKind::Snapshot, generation, end);
     let Some(bytes) = write_snapshot(dir, &replay, head, &is_stopped)? else { return Ok(None) };
-    let (path, keys) = (dir.snapshot_path(end), replay.shard().store().len() as u64);
-    let report = SnapshotReport { lsn: end, path, bytes, keys, took: began.elapsed() };
+    let (path, kept, holder) = (dir.snapshot_path(end), replay.tally().kept, owner.holder);
+    let report = SnapshotReport { lsn: end, path, bytes, holder, kept, took: began.elapsed() };
     tracing::info!("snapshot {report}");
     Ok(Some(report))
 }
 
-/// Writes what a shard is, and gives it its name when all of it is durable. Returns its size, or
+/// Writes what a replica is, and gives it its name when all of it is durable. Returns its size, or
 /// nothing if told to stop.
-fn write_snapshot(
+fn write_snapshot<R: Replica>(
     dir: &JournalDir,
-    replay: &Replay,
+    replay: &R,
     head: SegmentHead,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Option<u64>, JournalError> {
@@ -300,9 +305,9 @@ fn write_snapshot(
     }
 }
 
-fn write_to(
+fn write_to<R: Replica>(
     path: &Path,
-    replay: &Replay,
+    replay: &R,
     head: SegmentHead,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<u64, Interrupted> {

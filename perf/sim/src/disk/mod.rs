@@ -18,7 +18,7 @@ use crate::report::SimCounts;
 use crate::rng::Rng;
 use crate::violation::{Findings, ViolationKind};
 use files::{Files, Found, Part};
-use punctual_core::journal::{Lsn, SegmentHead, SegmentKind};
+use punctual_core::journal::{Holder, Lsn, SegmentHead, SegmentKind};
 use punctual_core::{
     Procedures, Replay, SessionId, SessionIndex, Shard, ShardConfig, ShardId, Value,
 };
@@ -133,6 +133,7 @@ impl Disk {
         let Found { replay, end, head, sessions, .. } = found;
         let head = SegmentHead {
             kind: SegmentKind::Log,
+            holder: Holder::Shard,
             shard: config.id,
             shards: config.shards,
             session: replay.shard().session(),

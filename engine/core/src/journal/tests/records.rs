@@ -2,7 +2,7 @@
 
 use crate::journal::record::{record_len, seal};
 use crate::journal::{
-    Lsn, RECORD_HEAD_BYTES, Record, RecordError, RecordParty, write_with_parties,
+    Lsn, RECORD_HEAD_BYTES, Record, RecordError, RecordParty, write_task, write_with_parties,
 };
 use crate::{Nanos, SessionId};
 use proptest::prelude::*;
@@ -33,6 +33,7 @@ enum Sample {
     Outcome(TxnId, ReplyStatus, Nanos, u16, Vec<u8>),
     Words(Vec<[U64; 2]>),
     Put(Vec<u8>, Vec<u8>),
+    Task(u8, Vec<u8>),
     /// One that borrows nothing.
     Plain(Record<'static>),
 }
@@ -54,6 +55,7 @@ impl Sample {
             },
             Self::Words(words) => Record::Words { words },
             Self::Put(key, value) => Record::Put { key, value },
+            Self::Task(kind, body) => Record::Task { kind: *kind, body },
             Self::Plain(record) => *record,
         })
     }
@@ -69,6 +71,9 @@ impl Sample {
             Self::Kept(txn, parties) => {
                 let parties = parties.iter().copied();
                 write_with_parties(&mut out, *txn, Nanos::ZERO, parties, None)
+            }
+            Self::Task(kind, body) => {
+                write_task(&mut out, *kind, |out| out.extend_from_slice(body))
             }
             _ => self.record().expect("one without parties").write(&mut out),
         };
@@ -186,6 +191,7 @@ fn sample() -> impl Strategy<Value = Sample> {
             }),
         1 => prop::collection::vec(word, 0..9).prop_map(Sample::Words),
         1 => (blob(), blob()).prop_map(|(key, value)| Sample::Put(key, value)),
+        1 => (any::<u8>(), blob()).prop_map(|(kind, body)| Sample::Task(kind, body)),
         5 => plain().prop_map(Sample::Plain),
     ]
 }
@@ -241,7 +247,7 @@ fn raw(kind: u8, fields: &[u8], lsn: Lsn) -> Vec<u8> {
 }
 
 /// One of each kind, in the order of their numbers.
-fn one_of_each() -> [Sample; 16] {
+fn one_of_each() -> [Sample; 17] {
     let txn = TxnId { session: 0x1122_3344_5566_7788, sequence: TxnSequence::new(3, 9) };
     let (at, id) = (Nanos(1_000_000_007), SessionId(0xabcd_ef01));
     let party = |shard: u16, local: Option<i64>| RecordParty {
@@ -271,6 +277,7 @@ fn one_of_each() -> [Sample; 16] {
         Sample::Put(b"key".to_vec(), b"value".to_vec()),
         Sample::Kept(txn, parties),
         Sample::Plain(Record::End { keys: 77 }),
+        Sample::Task(200, b"what happened".to_vec()),
     ]
 }
 
@@ -298,8 +305,9 @@ fn the_kinds_of_records_keep_their_numbers_and_lengths() {
         9 + 2 + 3 + 5,
         34 + 3 * 14,
         17,
+        9 + 1 + 13,
     ];
-    let expected: Vec<_> = (1..=16_u8).zip(lens).collect();
+    let expected: Vec<_> = (1..=17_u8).zip(lens).collect();
     assert_eq!(found.to_vec(), expected);
 }
 
@@ -368,7 +376,7 @@ fn fields_that_make_no_sense_are_named_although_the_checksum_is_right() {
     let parties = RecordError::Field("list of parties");
     let cases: Vec<(u8, Vec<u8>, RecordError)> = vec![
         (0, vec![], RecordError::Kind(0)),
-        (17, vec![1; 40], RecordError::Kind(17)),
+        (18, vec![1; 40], RecordError::Kind(18)),
         (255, vec![], RecordError::Kind(255)),
         (1, [&id[..], &[0; 8], &[2, 1, 0]].concat(), RecordError::Field("body")),
         (1, [&id[..], &[0; 8], &[1, 1]].concat(), RecordError::Truncated),
@@ -385,6 +393,7 @@ fn fields_that_make_no_sense_are_named_although_the_checksum_is_right() {
         (12, [&id[..], &[9, 0], &[0; 10]].concat(), RecordError::Field("status")),
         (13, vec![0; 15], RecordError::Field("number of words")),
         (14, vec![4, 0, 1, 2, 3], RecordError::Truncated),
+        (17, vec![], RecordError::Truncated),
     ];
     for (kind, fields, error) in cases {
         let bytes = raw(kind, &fields, lsn);

@@ -8,14 +8,19 @@ const FIELDS_BYTES: usize = 56;
 const MAGIC_BYTES: usize = 8;
 const VERSION_END: usize = 12;
 const CRC_END: usize = 16;
+/// Where it says who has written it.
+const HOLDER: usize = 17;
 
 fn any_head() -> impl Strategy<Value = SegmentHead> {
-    let place = any::<(bool, u16, u16, u64, u32, u64)>();
+    let kinds = any::<(bool, bool)>();
+    let place = any::<(u16, u16, u64, u32, u64)>();
     let limits = any::<(u32, u16, u16, u32, u16)>();
-    (place, limits).prop_map(|((is_log, shard, shards, session, generation, start), limits)| {
+    (kinds, place, limits).prop_map(|((is_log, is_shard), place, limits)| {
+        let (shard, shards, session, generation, start) = place;
         let (frame_bytes_max, batch_max, key_bytes_max, value_bytes_max, ops_max) = limits;
         SegmentHead {
             kind: if is_log { SegmentKind::Log } else { SegmentKind::Snapshot },
+            holder: if is_shard { Holder::Shard } else { Holder::Tasks },
             shard: ShardId(shard),
             shards,
             session: SessionId(session),
@@ -74,12 +79,30 @@ fn something_else_is_no_file_of_a_journal() {
     for bytes in foreign {
         assert_eq!(SegmentHead::read(bytes), Err(SegmentError::Foreign));
     }
-    // A kind that there is not, although the checksum is right.
+    // A kind or a holder that there is not, although the checksum is right.
+    for at in [CRC_END, HOLDER] {
+        for code in [2, 255] {
+            assert_eq!(SegmentHead::read(&with_byte(at, code)), Err(SegmentError::Foreign));
+        }
+    }
+}
+
+/// The block of a head with another byte in one place, and the right checksum.
+fn with_byte(at: usize, byte: u8) -> [u8; SEGMENT_HEAD_BYTES] {
     let mut block = head(1, 0).to_block();
-    block[CRC_END] = 2;
+    block[at] = byte;
     let crc = crc32c::crc32c(&block[CRC_END..FIELDS_BYTES]);
     block[VERSION_END..CRC_END].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(SegmentHead::read(&block), Err(SegmentError::Foreign));
+    block
+}
+
+#[test]
+fn a_head_from_before_there_were_task_queues_is_that_of_a_shard() {
+    // What is a holder now was a byte that nobody looked at, and zero.
+    assert_eq!(with_byte(HOLDER, 0), head(1, 0).to_block());
+    assert_eq!(SegmentHead::read(&with_byte(HOLDER, 0)), Ok(head(1, 0)));
+    let of_tasks = SegmentHead { holder: Holder::Tasks, ..head(1, 0) };
+    assert_eq!(SegmentHead::read(&with_byte(HOLDER, 1)), Ok(of_tasks));
 }
 
 #[test]

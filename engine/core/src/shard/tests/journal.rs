@@ -8,6 +8,7 @@ mod early;
 mod errors;
 mod gates;
 mod histories;
+mod holder;
 mod peers;
 mod play;
 mod recovery;
@@ -18,7 +19,8 @@ mod snapshots;
 use super::cluster::*;
 use super::*;
 use crate::journal::{
-    Lsn, SEGMENT_HEAD_BYTES, SegmentHead, SegmentKind, SegmentScan, Tail, block_bytes, seal_block,
+    Holder, Lsn, SEGMENT_HEAD_BYTES, SegmentHead, SegmentKind, SegmentScan, Tail, block_bytes,
+    seal_block,
 };
 use crate::procedure::{ProcedureContext, Verdict};
 use punctual_wire::PeerMessage;
@@ -68,6 +70,7 @@ impl Pages {
     fn new(start: Lsn, records: &[u8]) -> Self {
         let head = SegmentHead {
             kind: SegmentKind::Log,
+            holder: Holder::Shard,
             shard: ShardId(0),
             shards: SHARDS,
             session: SessionId(1),

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::{ClockSource, show_duration};
 use crate::engine::EngineError;
 use crate::journal::{Journal, JournalPlan, Recovered, is_journal, recover};
-use punctual_core::{Nanos, SessionId, Shard, ShardConfig, ShardId};
+use punctual_core::{Nanos, Replay, SessionId, Shard, ShardConfig, ShardId, ShardSetup};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// A shard whose journal, if it has one, was read.
 struct Draft {
-    config: ShardConfig,
-    journal: Option<(JournalPlan, Recovered)>,
+    setup: ShardSetup,
+    journal: Option<(JournalPlan, Recovered<Replay>)>,
 }
 
 impl Assembly {
@@ -56,16 +56,17 @@ impl Assembly {
 
     /// Reads the journal of a shard, if it has one.
     fn draft(&self, shard: u16) -> Result<Draft, EngineError> {
-        let config = self.shard_config(shard);
+        let (config, procedures) = (self.shard_config(shard), Arc::clone(&self.procedures));
+        let setup = ShardSetup { config, procedures };
         let settings = &self.config.process.durability;
-        if !config.durability.is_on() {
+        if !setup.config.durability.is_on() {
             let dir = settings.dir_of(shard);
             // Peers are told that its memory is gone. Who went on from the journal some day would
             // be taken for the run that they have buried.
             if self.part == Part::Serve && dir.exists() && is_journal(&dir)? {
                 return Err(EngineError::JournalLeft { shard, dir });
             }
-            return Ok(Draft { config, journal: None });
+            return Ok(Draft { setup, journal: None });
         }
         let plan = JournalPlan {
             dir: settings.dir_of(shard),
@@ -74,9 +75,9 @@ impl Assembly {
             backend: settings.backend,
             core: self.plan.journals.get(usize::from(shard)).copied(),
         };
-        let recovered = recover(&plan, &config, Arc::clone(&self.procedures))?;
+        let recovered = recover::<Replay>(&plan, &setup)?;
         tracing::info!(shard, "{}", recovered.report);
-        Ok(Draft { config, journal: Some((plan, recovered)) })
+        Ok(Draft { setup, journal: Some((plan, recovered)) })
     }
 
     /// Sees to it that the clock is past everything that the journals speak of, before anybody has
@@ -84,7 +85,7 @@ impl Assembly {
     fn catch_up(&mut self, drafts: &[Draft]) {
         let floor = |draft: &Draft| {
             let (_, recovered) = draft.journal.as_ref()?;
-            Some((recovered.replay.clock_floor(), draft.config.id))
+            Some((recovered.replay.clock_floor(), draft.setup.config.id))
         };
         let Some((floor, shard)) = drafts.iter().filter_map(floor).max_by_key(|(at, _)| *at) else {
             return;
@@ -122,17 +123,14 @@ impl Assembly {
 
     /// Lets a shard go on from its journal, or begin without one.
     fn finish(&mut self, draft: Draft) -> Result<(Shard, Option<Journal>), EngineError> {
-        let Draft { config, journal } = draft;
-        let procedures = Arc::clone(&self.procedures);
+        let Draft { setup, journal } = draft;
         let Some((plan, recovered)) = journal else {
-            return Ok((Shard::new(config, procedures), None));
+            return Ok((Shard::new(setup.config, setup.procedures), None));
         };
         let Recovered { mut replay, dir, head, number, report } = recovered;
         replay.admit_after(replay.clock_floor());
         let shard = replay.finish(self.clock.now(), head.start);
-        // Whoever makes a snapshot of it later is the same run as well.
-        let config = ShardConfig { session: shard.session(), ..config };
-        let journal = Journal::start(&plan, dir, head, number, config, procedures)?;
+        let journal = Journal::start::<Replay>(&plan, dir, head, number, setup)?;
         // The reason is often the same for all of them.
         let warning = journal.warning().filter(|it| !self.warnings.contains(it));
         self.warnings.extend(warning);

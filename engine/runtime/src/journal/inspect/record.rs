@@ -2,6 +2,7 @@
 
 use punctual_core::SessionId;
 use punctual_core::journal::{Record, RecordParties};
+use punctual_core::task::describe_record;
 use punctual_wire::{Key, Op, OpReader, PieceBody, TxnId};
 use std::fmt;
 
@@ -29,6 +30,7 @@ pub(super) fn kind_name(record: &Record<'_>) -> &'static str {
         Record::Put { .. } => "put",
         Record::Kept { .. } => "kept",
         Record::End { .. } => "end",
+        Record::Task { .. } => "task",
     }
 }
 
@@ -73,6 +75,15 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, record: &Record<'_>) -> fmt::Res
             write!(f, " {}, parties {}", Txn(txn), Parties(parties))
         }
         Record::End { keys } => write!(f, " {keys} keys"),
+        Record::Task { kind, body } => write_task(f, kind, body),
+    }
+}
+
+/// Writes what a record of a task queue says, which the queue alone knows.
+fn write_task(f: &mut fmt::Formatter<'_>, kind: u8, body: &[u8]) -> fmt::Result {
+    match describe_record(kind, body) {
+        Some(text) => write!(f, " {text}"),
+        None => write!(f, " kind={kind}, {} bytes", body.len()),
     }
 }
 

@@ -4,10 +4,9 @@ use super::*;
 use crate::journal::recover::fixture::{Author, Home, Pages, SEGMENT_BYTES};
 use crate::journal::snapshot::make_snapshot;
 use punctual_core::journal::{BLOCK_ALIGN, SEGMENT_HEAD_BYTES};
-use punctual_core::{Nanos, Procedures};
+use punctual_core::{Nanos, Replay};
 use punctual_wire::{Key, Op, PieceBody, RefusedReason, TxnId, TxnSequence};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 fn checked(path: &Path) -> CheckReport {
@@ -21,9 +20,8 @@ fn only(report: &CheckReport) -> &JournalCheck {
 }
 
 fn snapshot_at(home: &Home, end: Lsn) {
-    let procedures = Arc::new(Procedures::new());
     let stop = AtomicBool::new(false);
-    let made = make_snapshot(&home.open(), &home.config, &procedures, end, &stop);
+    let made = make_snapshot::<Replay>(&home.open(), &home.setup(), end, &stop);
     made.expect("it can be made").expect("nobody stopped it");
 }
 
@@ -279,12 +277,37 @@ fn a_record_is_one_line_that_people_can_read() {
         (Record::Put { key: b"k", value: b"12345678" }, "put \"k\" = 4050765991979987505"),
         (Record::Buried { txn, dead: 5 }, "7/3.9: parties by bits 0b101"),
         (Record::SessionEnded { id: SessionId(7) }, "session-ended 0000000000000007"),
+        (Record::Task { kind: 255, body: b"unheard of" }, " task kind=255, 10 bytes"),
     ];
     for (record, end) in ends {
         assert!(line(record).ends_with(end), "{}", line(record));
     }
     let body = PieceBody::Call { procedure: 4, args: b"x" };
     assert!(line(Record::Single { txn, commit: Nanos(1), body }).ends_with("call 4 with \"x\""));
+}
+
+#[test]
+fn the_journal_of_a_task_queue_is_told_as_one_and_does_not_mix_with_that_of_a_shard() {
+    let home = Home::new();
+    let head = SegmentHead { holder: Holder::Tasks, ..home.first_head() };
+    let (mut pages, mut records) = (Pages::new(1, head), Vec::new());
+    Record::Task { kind: 255, body: b"unheard of" }.write(&mut records);
+    pages.block(&records);
+    pages.save(home.dir());
+    let report = checked(home.dir());
+    assert!(report.is_sound(), "{report}");
+    let text = report.to_string();
+    for part in ["log, 65536 bytes, task queue, shard 0 of 2, generation 1", ": 1 task"] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert_eq!(dumped(home.dir(), None, None).len(), 1);
+
+    Pages::new(2, SegmentHead { holder: Holder::Shard, ..pages.next().head }).save(home.dir());
+    let report = checked(home.dir());
+    let [JournalError::OtherHolder { file, expected, found }] = &only(&report).problems[..] else {
+        panic!("{report}")
+    };
+    assert_eq!((file, *expected, *found), (&home.log(2), Holder::Tasks, Holder::Shard));
 }
 
 #[test]

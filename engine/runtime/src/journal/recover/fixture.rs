@@ -6,10 +6,12 @@ use crate::journal::dir::JournalDir;
 use crate::journal::error::JournalError;
 use crate::journal::{JournalPlan, Recovered, recover};
 use punctual_core::journal::{
-    BLOCK_HEAD_BYTES, Durability, Lsn, SEGMENT_HEAD_BYTES, SegmentHead, SegmentKind, seal_block,
+    BLOCK_HEAD_BYTES, Durability, Lsn, Replica, SEGMENT_HEAD_BYTES, SegmentHead, SegmentKind,
+    seal_block,
 };
 use punctual_core::{
-    Nanos, Procedures, Replay, SessionId, SessionIndex, Shard, ShardConfig, ShardId, Store,
+    Nanos, Procedures, Replay, SessionId, SessionIndex, Shard, ShardConfig, ShardId, ShardSetup,
+    Store,
 };
 use punctual_wire::{
     BatchWriter, FrameReader, Key, Limits, Op, Participant, Piece, TxnSequence, shard_of,
@@ -69,12 +71,17 @@ impl Home {
         self.dir().join(format!("log-{number:06}"))
     }
 
-    pub(crate) fn recover(&self) -> Result<Recovered, JournalError> {
-        recover(&self.plan, &self.config, Arc::new(Procedures::new()))
+    /// What the shard is made with.
+    pub(crate) fn setup(&self) -> ShardSetup {
+        ShardSetup { config: self.config.clone(), procedures: Arc::new(Procedures::new()) }
+    }
+
+    pub(crate) fn recover(&self) -> Result<Recovered<Replay>, JournalError> {
+        recover(&self.plan, &self.setup())
     }
 
     /// Recovers where that must be possible.
-    pub(crate) fn recovered(&self) -> Recovered {
+    pub(crate) fn recovered(&self) -> Recovered<Replay> {
         self.recover().unwrap_or_else(|error| panic!("it should be recovered: {error}"))
     }
 
@@ -92,15 +99,7 @@ impl Home {
 
     /// The head of the first file of a new journal.
     pub(crate) fn first_head(&self) -> SegmentHead {
-        SegmentHead {
-            kind: SegmentKind::Log,
-            shard: self.config.id,
-            shards: self.config.shards,
-            session: self.config.session,
-            generation: 1,
-            start: Lsn::ZERO,
-            limits: self.config.limits,
-        }
+        Replay::owner(&self.setup()).head(SegmentKind::Log, 1, Lsn::ZERO)
     }
 
     /// Writes a log whose files have so many transactions each.
@@ -127,7 +126,7 @@ impl Home {
 }
 
 /// Goes on from a recovery that found so many transactions, with `more` of them.
-pub(crate) fn go_on(recovered: Recovered, count: u64, more: u64) -> Pages {
+pub(crate) fn go_on(recovered: Recovered<Replay>, count: u64, more: u64) -> Pages {
     let Recovered { replay, dir, head, number, .. } = recovered;
     let mut author = Author::resume(replay.finish(Nanos(1), head.start), count);
     let mut pages = Pages::new(number, head);

@@ -2,12 +2,13 @@
 
 mod crashes;
 mod damage;
+mod tasks;
 
 use super::fixture::{
     Author, Home, Pages, SEGMENT_BYTES, SESSION, assert_ran, assert_totals, go_on,
 };
 use super::*;
-use punctual_core::{Nanos, ProcedureContext, Verdict};
+use punctual_core::{Nanos, ProcedureContext, Procedures, Verdict};
 use punctual_wire::Key;
 use std::fs;
 

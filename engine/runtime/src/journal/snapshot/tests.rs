@@ -5,13 +5,12 @@ use crate::journal::Recovered;
 use crate::journal::recover::fixture::{
     Author, Home, PageBlock, Pages, SEGMENT_BYTES, assert_ran, go_on,
 };
-use punctual_core::Nanos;
+use punctual_core::{Nanos, Replay};
 
 /// Makes a snapshot, which nobody stops.
 fn snapshot_at(home: &Home, end: Lsn) -> SnapshotReport {
     let dir = home.open();
-    let (stop, procedures) = (AtomicBool::new(false), Arc::new(Procedures::new()));
-    let made = make_snapshot(&dir, &home.config, &procedures, end, &stop);
+    let made = make_snapshot::<Replay>(&dir, &home.setup(), end, &AtomicBool::new(false));
     made.unwrap_or_else(|error| panic!("it should be made: {error}")).expect("nobody stopped it")
 }
 
@@ -151,26 +150,23 @@ fn a_later_use_goes_on_behind_a_cut_tail_and_so_does_its_snapshot() {
 fn nothing_is_left_of_a_snapshot_that_was_stopped() {
     let home = Home::new();
     let files = home.write(&[3, 3]);
-    let (dir, procedures) = (home.open(), Arc::new(Procedures::new()));
-    let stop = AtomicBool::new(true);
-    let made = make_snapshot(&dir, &home.config, &procedures, files[1].head.start, &stop);
+    let (dir, setup) = (home.open(), home.setup());
+    let (before, stop) = (files[1].head.start, AtomicBool::new(true));
+    let made = make_snapshot::<Replay>(&dir, &setup, before, &stop);
     assert_eq!(made.expect("nothing fails"), None);
     // In the middle of being written.
-    let replay = Replay::new(home.config.clone(), procedures);
+    let replay = <Replay as Replica>::new(&setup);
     let looks = std::cell::Cell::new(0);
     let is_stopped = || looks.replace(looks.get() + 1) == 1;
     let made = write_snapshot(&dir, &replay, head_at(&home, Lsn(77)), &is_stopped);
     assert_eq!(made.expect("nothing fails"), None);
     // While the one before it is read.
-    let before = files[1].head.start;
-    let replay = Replay::new(home.config.clone(), Arc::new(Procedures::new()));
     let made = write_snapshot(&dir, &replay, head_at(&home, before), &|| false);
     made.expect("nothing fails").expect("nobody stopped it");
     let snapshots = dir.snapshots().expect("they can be listed");
     let looks = std::cell::Cell::new(0);
     let is_stopped = || looks.replace(looks.get() + 1) == 1;
-    let procedures = Arc::new(Procedures::new());
-    let base = Base::load(&snapshots, &home.config, procedures, &is_stopped);
+    let base = Base::<Replay>::load(&snapshots, &setup, &is_stopped);
     let base = base.expect("nothing is wrong with it");
     assert!(base.is_stopped && base.skipped.is_none());
     assert_eq!(looks.get(), 2, "it reads no further");
@@ -184,8 +180,8 @@ fn a_snapshot_cannot_be_made_of_a_log_with_a_hole() {
     let home = Home::new();
     let files = home.write(&[3, 3, 3]);
     fs::remove_file(home.log(2)).expect("it can be removed");
-    let (stop, procedures) = (AtomicBool::new(false), Arc::new(Procedures::new()));
-    let made = make_snapshot(&home.open(), &home.config, &procedures, files[2].head.start, &stop);
+    let (end, stop) = (files[2].head.start, AtomicBool::new(false));
+    let made = make_snapshot::<Replay>(&home.open(), &home.setup(), end, &stop);
     let error = made.expect_err("a part of the log is missing");
     assert!(matches!(&error, JournalError::Damage { file, .. } if *file == home.log(1)), "{error}");
 }

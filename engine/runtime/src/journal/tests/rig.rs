@@ -4,9 +4,12 @@ use crate::config::JournalBackend;
 use crate::journal::dir::JournalDir;
 use crate::journal::handle::Journal;
 use crate::journal::keeper::{MakeSpare, Tools, make_in};
+use crate::journal::snapshot::snapshots_in;
 use crate::journal::{JournalPlan, Recovered, recover, threads};
-use punctual_core::journal::{Durability, Lsn, Record, SegmentHead, SegmentKind, SegmentScan};
-use punctual_core::{Procedures, SessionId, ShardConfig, ShardId};
+use punctual_core::journal::{
+    Durability, Holder, Lsn, Record, SegmentHead, SegmentKind, SegmentScan,
+};
+use punctual_core::{Procedures, Replay, SessionId, ShardConfig, ShardId, ShardSetup};
 use punctual_link::Parker;
 use punctual_wire::{Key, Limits};
 use std::fs;
@@ -37,6 +40,7 @@ pub(super) fn backends() -> Vec<JournalBackend> {
 pub(super) fn head() -> SegmentHead {
     SegmentHead {
         kind: SegmentKind::Log,
+        holder: Holder::Shard,
         shard: ShardId(0),
         shards: 1,
         session: SessionId(7),
@@ -52,6 +56,10 @@ pub(super) fn config() -> ShardConfig {
         durability: Durability::Journal,
         ..ShardConfig::new(ShardId(0), 1)
     }
+}
+
+fn setup() -> ShardSetup {
+    ShardSetup { config: config(), procedures: Arc::new(Procedures::new()) }
 }
 
 /// What the record of a key has as its value.
@@ -120,10 +128,10 @@ impl Rig {
 
     fn start(&mut self, dir: Arc<JournalDir>, make: MakeSpare, head: &SegmentHead, number: u64) {
         let tools = Tools {
+            snapshot: snapshots_in::<Replay>(&dir, setup()),
             dir,
             make,
-            config: config(),
-            procedures: Arc::new(Procedures::new()),
+            shard: head.shard,
             segment_bytes: SEGMENT_BYTES,
             snapshot_after: self.plan.snapshot_after,
         };
@@ -189,13 +197,12 @@ impl Rig {
     }
 
     /// Reads the journal, as a start does.
-    pub(super) fn recover(&self) -> Recovered {
-        let procedures = Arc::new(Procedures::new());
-        recover(&self.plan, &config(), procedures).expect("a journal that can be read")
+    pub(super) fn recover(&self) -> Recovered<Replay> {
+        recover(&self.plan, &setup()).expect("a journal that can be read")
     }
 
     /// Goes on from what the journal holds. Keys that it does not hold are handed over again.
-    pub(super) fn go_on(&mut self, recovered: Recovered) {
+    pub(super) fn go_on(&mut self, recovered: Recovered<Replay>) {
         let Recovered { replay, dir, head, number, .. } = recovered;
         self.ends.truncate(replay.shard().store().len());
         self.end = head.start;
@@ -210,7 +217,7 @@ impl Rig {
 
     /// Checks that a recovered store has the keys that were handed over first, and no others, and
     /// says how many.
-    pub(super) fn check(&self, recovered: &Recovered) -> usize {
+    pub(super) fn check(&self, recovered: &Recovered<Replay>) -> usize {
         let store = recovered.replay.shard().store();
         for key in 0..store.len() as u64 {
             let found = store.get(Key::new(&key.to_le_bytes()));

@@ -174,6 +174,13 @@ fn operations_that_cannot_be_read_or_are_beyond_the_limits_are_an_error() {
 }
 
 #[test]
+fn a_record_of_a_task_queue_is_none_of_a_shard() {
+    let error = outcome(&[], Record::Task { kind: 1, body: b"leased" }).expect_err("it is foreign");
+    assert_eq!(error, ReplayError::Foreign { holder: Holder::Shard });
+    assert_eq!(error.to_string(), "it is no record of a transaction shard");
+}
+
+#[test]
 fn a_snapshot_without_all_its_keys_is_not_whole() {
     let put = Record::Put { key: b"key", value: b"value" };
     let mut replay = begun();

@@ -1,6 +1,7 @@
 //! What a crash can leave at any moment, and that nothing durable is lost by it.
 
 use super::*;
+use punctual_core::Replay;
 use punctual_core::journal::{BLOCK_ALIGN, SEGMENT_HEAD_BYTES};
 
 /// Whether everything from `offset` on was there though the rest did not arrive: zeros need not.
@@ -178,10 +179,9 @@ fn a_file_that_was_being_recycled_is_put_aside() {
     let files = home.write(&[3, 3, 3]);
     let dir = home.open();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let made = crate::journal::snapshot::make_snapshot(
+    let made = crate::journal::snapshot::make_snapshot::<Replay>(
         &dir,
-        &home.config,
-        &Arc::new(Procedures::new()),
+        &home.setup(),
         files[2].head.start,
         &stop,
     );
