@@ -16,6 +16,7 @@ mod prober;
 mod procedure;
 mod shard;
 mod store;
+pub mod task;
 mod time;
 
 pub use coordinator::{
@@ -27,7 +28,8 @@ pub use owd::{EstimatorKind, OwdConfig, OwdEstimator, OwdSample};
 pub use prober::{ProbeRow, ProbeSample, Prober, ProberConfig, answer_probes};
 pub use procedure::{Procedure, ProcedureContext, Procedures, ProceduresError, Verdict};
 pub use shard::{
-    Mutation, Replay, ReplayError, SessionError, SessionIndex, Shard, ShardConfig, ShardStats,
+    Mutation, Replay, ReplayError, SessionError, SessionIndex, Shard, ShardConfig, ShardSetup,
+    ShardStats,
 };
 pub use store::{MemoryHooks, Store, Value};
 pub use time::Nanos;

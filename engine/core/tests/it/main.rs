@@ -2,3 +2,4 @@
 
 mod alloc;
 mod alloc_several;
+mod task_worker;
