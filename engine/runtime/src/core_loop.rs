@@ -18,6 +18,8 @@ const EXPECTING_YIELDS: u32 = 10_000;
 /// The longest sleep; an agent without deadline looks round this often all the same, so that a lost
 /// wake-up would cost a moment and not the program.
 const PARK_MAX: Duration = Duration::from_millis(100);
+/// The same where the core of an idle agent is to cost next to nothing.
+const PARK_LONG_MAX: Duration = Duration::from_secs(1);
 /// The operating system's poll rounds a timeout up to the next of these: so much is not slept
 /// where there is no alarm.
 const POLL_STEP: Duration = Duration::from_millis(1);
@@ -73,6 +75,7 @@ pub(crate) struct CoreLoop {
     /// Ends sleeps in time; without it the poll's own timeout has to do.
     alarm: Option<Alarm>,
     idle: IdlePlan,
+    park_max: Duration,
     idle_turns: u32,
     counters: Arc<CounterBlock>,
     turns: u64,
@@ -99,6 +102,7 @@ impl CoreLoop {
             parker,
             alarm,
             idle,
+            park_max: PARK_MAX,
             idle_turns: 0,
             counters,
             turns: 0,
@@ -107,6 +111,11 @@ impl CoreLoop {
             parks: 0,
             alive: None,
         }
+    }
+
+    /// Looks round less often while there is nothing to do.
+    pub(crate) fn sleep_longer(&mut self) {
+        self.park_max = PARK_LONG_MAX;
     }
 
     /// To be called on the core's own thread, before the first turn.
@@ -164,7 +173,7 @@ impl CoreLoop {
     fn park(&mut self) {
         let now = self.clock.now();
         let deadlines = self.agents.iter().filter_map(|agent| agent.next_deadline());
-        let left = deadlines.min().map_or(PARK_MAX, |due| due.since(now));
+        let left = deadlines.min().map_or(self.park_max, |due| due.since(now));
         let Some(timeout) = self.set_timeout(left) else {
             self.yields += 1;
             std::thread::yield_now();
@@ -184,14 +193,14 @@ impl CoreLoop {
     /// the poll; `None` when that is too near for a sleep.
     fn set_timeout(&self, left: Duration) -> Option<Duration> {
         if let Some(alarm) = &self.alarm
-            && left < PARK_MAX
+            && left < self.park_max
         {
             let sleep = left.checked_sub(WAKE_UP)?;
             if alarm.set(sleep).is_ok() {
-                return Some(PARK_MAX);
+                return Some(self.park_max);
             }
         }
-        park_timeout(left)
+        park_timeout(left, self.park_max)
     }
 
     fn publish(&mut self) {
@@ -207,8 +216,8 @@ impl CoreLoop {
 
 /// How long to sleep without an alarm when something is due after `left`; `None` when it is too
 /// near for a sleep.
-fn park_timeout(left: Duration) -> Option<Duration> {
-    left.checked_sub(POLL_STEP).map(|timeout| timeout.min(PARK_MAX))
+fn park_timeout(left: Duration, park_max: Duration) -> Option<Duration> {
+    left.checked_sub(POLL_STEP).map(|timeout| timeout.min(park_max))
 }
 
 #[inline]
@@ -242,9 +251,10 @@ mod tests {
 
     #[test]
     fn no_sleep_ends_after_what_is_due_although_its_end_is_rounded_up() {
-        assert_eq!(park_timeout(Duration::ZERO), None);
-        assert_eq!(park_timeout(Duration::from_micros(999)), None);
-        assert_eq!(park_timeout(Duration::from_micros(2_500)), Some(Duration::from_micros(1_500)));
-        assert_eq!(park_timeout(Duration::from_secs(9)), Some(PARK_MAX));
+        let timeout = |left_us| park_timeout(Duration::from_micros(left_us), PARK_MAX);
+        assert_eq!(timeout(0), None);
+        assert_eq!(timeout(999), None);
+        assert_eq!(timeout(2_500), Some(Duration::from_micros(1_500)));
+        assert_eq!(timeout(9_000_000), Some(PARK_MAX));
     }
 }

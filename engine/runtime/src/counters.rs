@@ -122,6 +122,34 @@ counters! {
     JournalFull = "journal_full",
     /// For how long anything waited at most to be durable, in nanoseconds.
     JournalLagMaxNs = "journal_lag_max_ns",
+    /// Tasks that a queue has taken in.
+    TasksSubmitted = "tasks_submitted",
+    /// Submissions of tasks that were in the queue already.
+    TasksKnown = "tasks_known",
+    /// Submissions that a queue refused.
+    TasksRefused = "tasks_refused",
+    /// Tasks given to workers, each attempt of them.
+    TasksLeased = "tasks_leased",
+    /// Attempts at tasks that succeeded.
+    TasksDone = "tasks_done",
+    /// Attempts at tasks that failed.
+    TasksFailed = "tasks_failed",
+    /// Failed attempts at tasks that were not the last.
+    TasksRetried = "tasks_retried",
+    /// Tasks whose worker was given up.
+    TasksExpired = "tasks_expired",
+    /// Tasks that workers gave back.
+    TasksReturned = "tasks_returned",
+    /// Tasks that were asked back.
+    TasksRecalled = "tasks_recalled",
+    /// Tasks that a queue has forgotten.
+    TasksRemoved = "tasks_removed",
+    /// Tasks that are to be done, or are being done, now.
+    TasksUnfinished = "tasks_unfinished",
+    /// Bytes that the tasks of a queue take now.
+    TaskBytes = "task_bytes",
+    /// Workers that a queue knows now.
+    TaskWorkers = "task_workers",
     /// Probes sent.
     ProbesSent = "probes_sent",
     /// Probes without an answer.

@@ -14,7 +14,7 @@ use crate::prober::ProberStop;
 use crate::shard_agent::ShardControl;
 use crate::worker::WorkerControl;
 use assembly::Assembly;
-pub(crate) use assembly::{identity, link_settings, prober_config};
+pub(crate) use assembly::{identity, link_settings, prober_config, random};
 use punctual_core::Procedures;
 use punctual_link::{CoreWaker, Endpoint};
 use std::net::ToSocketAddrs;
@@ -224,6 +224,14 @@ impl Engine {
     pub fn endpoint_of(config: &Config, shard: u16) -> Result<Endpoint, EngineError> {
         let addresses = &config.cluster.addresses;
         let address = addresses.get(usize::from(shard)).ok_or(EngineError::NoAddresses)?;
+        Self::resolve(address)
+    }
+
+    /// The first place that an address stands for.
+    ///
+    /// # Errors
+    /// When its name cannot be resolved.
+    pub fn resolve(address: &Address) -> Result<Endpoint, EngineError> {
         let failed = |why: String| EngineError::Resolve { address: address.clone(), why };
         match address {
             Address::Unix(path) => Ok(Endpoint::Unix(path.clone())),

@@ -23,6 +23,8 @@
 //! [`Pending`] results to poll, wait for or await. Who wants no queue and no allocation on the way
 //! writes a [`Driver`] that lives on the worker's core.
 //!
+//! The same links, journals and threads carry a task farm: see [`tasks`].
+//!
 //! Shards keep everything in memory alone, unless they are told to keep a [`journal`] as well: see
 //! [`DurabilitySettings`](config::DurabilitySettings).
 
@@ -47,6 +49,7 @@ mod placement;
 mod prober;
 mod shard_agent;
 mod sys;
+pub mod tasks;
 mod worker;
 
 pub use client::{Client, ClientError, OwnedResult, Pending, PendingFuture, TransactionResult};
@@ -57,6 +60,8 @@ pub use driver::{Driver, LinkEvent, Submitter};
 pub use engine::{Engine, EngineBuilder, EngineError, EngineInfo, Transport};
 pub use journal::{JournalError, RecoveryReport, TornTail};
 pub use owd_watch::OwdWatch;
+
+pub use punctual_link::Endpoint;
 
 pub use punctual_core::journal::{Durability, Lsn};
 pub use punctual_core::{

@@ -13,7 +13,9 @@ use crate::clock::Clock;
 use crate::counters::{Counter, CounterBlock, LinkCounts};
 use crate::journal::Journal;
 use crate::links::{Lost, ShardLinks, flush, shard_id};
-use connection::{Connection, DRAIN_TIMEOUT, End, Group, Use};
+use connection::{Connection, Group, Use};
+pub(crate) use connection::{DRAIN_TIMEOUT, End, end_of, see_off};
+pub(crate) use journaling::{fail_stop, publish_journal};
 use punctual_core::{Nanos, Outbox, Shard};
 use punctual_link::{HandshakeError, Identity, Link, LinkError, ParkHandle, ServerHandshake};
 use punctual_wire::{CloseReason, Limits};
@@ -209,32 +211,7 @@ impl ShardAgent {
     /// Removes a connection, says why once, and tells the peer if it can still be told.
     fn close(&mut self, now: Nanos, at: usize, end: &End) {
         let mut connection = self.connections.swap_remove(at);
-        let (shard, peer) = (self.shard.id().0, connection.link.peer());
-        self.counts.closed += 1;
-        // What came before the end was answered, and the answers leave if they still can.
-        let _ = flush(connection.link.as_mut(), &mut self.counts);
-        match end {
-            End::Reason(CloseReason::Stopping) => tracing::debug!(shard, peer, "the link is done"),
-            End::Reason(reason) => tracing::info!(shard, peer, %reason, "the link was closed"),
-            End::Link(LinkError::Wire(error)) => {
-                self.counts.malformed += 1;
-                tracing::warn!(shard, peer, %error, "the link was closed for malformed bytes");
-                ServerHandshake::reject(connection.link.as_mut(), CloseReason::from(error));
-            }
-            End::Link(LinkError::Closed) => tracing::info!(shard, peer, "the peer is gone"),
-            End::Link(LinkError::Io(error)) => tracing::warn!(shard, peer, %error, "link lost"),
-            End::Handshake(error) => {
-                self.counts.refused += 1;
-                if let HandshakeError::Link(LinkError::Wire(error)) = error {
-                    ServerHandshake::reject(connection.link.as_mut(), CloseReason::from(error));
-                }
-                tracing::warn!(shard, peer, %error, "the handshake failed");
-            }
-            End::Session(error) => {
-                self.counts.refused += 1;
-                tracing::warn!(shard, peer, %error, "a session was refused");
-            }
-        }
+        end.conclude(connection.link.as_mut(), self.shard.id(), &mut self.counts);
         match connection.used_for {
             Use::Welcoming { index, .. } => self.shard.close_session(now, index),
             Use::Session { index } => match end {

@@ -440,7 +440,7 @@ fn cluster_hash(config: u64, procedures: &Procedures) -> u64 {
 }
 
 /// A number from the operating system's randomness.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::time::SystemTime::now())
 }
 

@@ -1,15 +1,17 @@
 //! One connection of a shard: what it is used for, and how it ends.
 
+use crate::counters::LinkCounts;
+use crate::links::flush;
 use punctual_core::journal::Lsn;
 use punctual_core::{Nanos, SessionError, SessionId, SessionIndex, ShardId};
-use punctual_link::{HandshakeError, Link, LinkError};
+use punctual_link::{HandshakeError, Link, LinkError, ServerHandshake};
 use punctual_wire::{
     CloseReason, Features, Frame, FrameKind, FrameReader, Handshake, Limits, WireError,
 };
 use std::time::Duration;
 
 /// How long somebody who was told goodbye has to hang up.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a link is used for.
 #[derive(Debug, Clone, Copy)]
@@ -93,11 +95,44 @@ impl Connection {
 }
 
 /// Why a connection ends.
-pub(super) enum End {
+pub(crate) enum End {
     Link(LinkError),
     Handshake(HandshakeError),
     Session(SessionError),
     Reason(CloseReason),
+}
+
+impl End {
+    /// Sends what can still be sent, says and counts why the link ends, and tells the peer if it
+    /// can be told. The link is to be dropped afterwards.
+    pub(crate) fn conclude(&self, link: &mut dyn Link, id: ShardId, counts: &mut LinkCounts) {
+        let (shard, peer) = (id.0, link.peer());
+        counts.closed += 1;
+        // What came before the end was answered, and the answers leave if they still can.
+        let _ = flush(link, counts);
+        match self {
+            Self::Reason(CloseReason::Stopping) => tracing::debug!(shard, peer, "the link is done"),
+            Self::Reason(reason) => tracing::info!(shard, peer, %reason, "the link was closed"),
+            Self::Link(LinkError::Wire(error)) => {
+                counts.malformed += 1;
+                tracing::warn!(shard, peer, %error, "the link was closed for malformed bytes");
+                ServerHandshake::reject(link, CloseReason::from(error));
+            }
+            Self::Link(LinkError::Closed) => tracing::info!(shard, peer, "the peer is gone"),
+            Self::Link(LinkError::Io(error)) => tracing::warn!(shard, peer, %error, "link lost"),
+            Self::Handshake(error) => {
+                counts.refused += 1;
+                if let HandshakeError::Link(LinkError::Wire(error)) = error {
+                    ServerHandshake::reject(link, CloseReason::from(error));
+                }
+                tracing::warn!(shard, peer, %error, "the handshake failed");
+            }
+            Self::Session(error) => {
+                counts.refused += 1;
+                tracing::warn!(shard, peer, %error, "a session was refused");
+            }
+        }
+    }
 }
 
 impl From<WireError> for End {
@@ -114,7 +149,7 @@ impl From<LinkError> for End {
 
 /// How a link ends with a frame that does not belong there: in order if it is a goodbye.
 #[cold]
-pub(super) fn end_of(frame: &Frame<'_>) -> End {
+pub(crate) fn end_of(frame: &Frame<'_>) -> End {
     match frame.kind {
         FrameKind::Goodbye => Handshake::read_goodbye(frame).map_or_else(End::from, End::Reason),
         kind => WireError::UnexpectedKind(kind).into(),
@@ -124,17 +159,17 @@ pub(super) fn end_of(frame: &Frame<'_>) -> End {
 /// Sends what is left and waits for the peer to hang up: closing a socket with unread input would
 /// reset it and might take the last replies with it. A peer that says goodbye as well waits for the
 /// same, so that is enough.
-pub(super) fn see_off(
-    connection: &mut Connection,
+pub(crate) fn see_off(
+    link: &mut dyn Link,
     limits: Limits,
+    checksum: bool,
     now: Nanos,
     since: Nanos,
 ) -> Result<usize, End> {
-    let link = connection.link.as_mut();
     let mut work = link.flush()?;
     let polled = link.poll();
     let (bytes, _) = link.parts();
-    let (taken, goodbye) = drop_frames(bytes, limits, connection.checksum);
+    let (taken, goodbye) = drop_frames(bytes, limits, checksum);
     link.consume(taken);
     match polled {
         Ok(_) if goodbye || now.since(since) >= DRAIN_TIMEOUT => {

@@ -1,10 +1,11 @@
 //! A shard's journal, as part of its turn.
 
 use super::ShardAgent;
-use crate::counters::Counter;
+use crate::counters::{Counter, CounterBlock};
 use crate::journal::{Journal, JournalError};
 use punctual_core::journal::Durability;
 use punctual_core::{Nanos, ShardId};
+use std::time::Duration;
 
 impl ShardAgent {
     /// Gives the shard the journal that it goes on from.
@@ -56,23 +57,29 @@ impl ShardAgent {
     }
 
     pub(super) fn publish_journal(&self) {
-        let Some(journal) = &self.journal else { return };
-        let counts = journal.counts();
-        let block = &self.block;
-        let lag_max_ns = u64::try_from(self.lag_max.as_nanos()).unwrap_or(u64::MAX);
-        block.set(Counter::JournalBytes, counts.bytes);
-        block.set(Counter::JournalWrites, counts.writes);
-        block.set(Counter::JournalSegments, counts.segments);
-        block.set(Counter::JournalSnapshots, counts.snapshots);
-        block.set(Counter::JournalWriteNs, counts.write_sum_ns);
-        block.set(Counter::JournalWriteMaxNs, counts.write_max_ns);
-        block.set(Counter::JournalFull, u64::from(counts.is_full));
-        block.set(Counter::JournalLagMaxNs, lag_max_ns);
+        if let Some(journal) = &self.journal {
+            publish_journal(journal, self.lag_max, &self.block);
+        }
     }
 }
 
+/// Publishes what a journal has counted, and for how long anything waited for it at most.
+pub(crate) fn publish_journal(journal: &Journal, lag_max: Duration, block: &CounterBlock) {
+    let counts = journal.counts();
+    let lag_max_ns = u64::try_from(lag_max.as_nanos()).unwrap_or(u64::MAX);
+    block.set(Counter::JournalBytes, counts.bytes);
+    block.set(Counter::JournalWrites, counts.writes);
+    block.set(Counter::JournalSegments, counts.segments);
+    block.set(Counter::JournalSnapshots, counts.snapshots);
+    block.set(Counter::JournalWriteNs, counts.write_sum_ns);
+    block.set(Counter::JournalWriteMaxNs, counts.write_max_ns);
+    block.set(Counter::JournalFull, u64::from(counts.is_full));
+    block.set(Counter::JournalLagMaxNs, lag_max_ns);
+}
+
+/// What becomes of a core whose journal cannot be written any more.
 #[cold]
-fn fail_stop(shard: ShardId, error: &JournalError) -> ! {
+pub(crate) fn fail_stop(shard: ShardId, error: &JournalError) -> ! {
     tracing::error!(shard = shard.0, %error, "the journal failed: the shard stops at once");
     panic!("{error}")
 }

@@ -25,7 +25,8 @@ impl ShardAgent {
     pub(super) fn serve(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
         let connection = &mut self.connections[at];
         if let Some(since) = connection.leaving {
-            return see_off(connection, self.limits, now, since);
+            let (link, checksum) = (connection.link.as_mut(), connection.checksum);
+            return see_off(link, self.limits, checksum, now, since);
         }
         match connection.used_for {
             Use::Session { index } => self.serve_session(at, index),
@@ -243,7 +244,10 @@ impl ShardAgent {
                 let (shard, session) = (ShardId(visitor.from), SessionId(visitor.session));
                 Ok(Use::Visitor { shard, session })
             }
-            Role::Peer => Err(self.reject(at, CloseReason::WrongShard)),
+            // Tasks are at a task queue.
+            Role::Peer | Role::TaskClient | Role::TaskWorker => {
+                Err(self.reject(at, CloseReason::WrongShard))
+            }
         }
     }
 

@@ -1,0 +1,132 @@
+//! Where a task queue is, and how a link to it comes to be.
+
+use super::{BATCH_MAX, LIMITS};
+use crate::links::Route;
+use crate::shard_agent::ShardControl;
+use punctual_link::{CoreWaker, Endpoint, Link, ring_pair};
+use std::fmt;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What is hashed before the token, so that no cluster of shards has the same hash by accident.
+const HASHED_FIRST: &[u8] = b"punctual-tasks";
+
+/// What both sides of a handshake must agree on.
+pub(super) fn hash_of(token: &str) -> u64 {
+    xxh3_64(&[HASHED_FIRST, token.as_bytes()].concat())
+}
+
+/// The way to a queue in this process.
+#[derive(Clone)]
+pub struct LocalQueue {
+    control: flume::Sender<ShardControl>,
+    core: Arc<CoreWaker>,
+    hash: u64,
+}
+
+impl LocalQueue {
+    pub(super) fn new(
+        control: flume::Sender<ShardControl>,
+        core: Arc<CoreWaker>,
+        hash: u64,
+    ) -> Self {
+        Self { control, core, hash }
+    }
+
+    /// A new ring to the queue. One whose queue has stopped is closed already.
+    #[must_use]
+    pub fn link(&self) -> Box<dyn Link> {
+        let (here, there) = ring_pair(LIMITS, BATCH_MAX);
+        // Whoever does not take its end drops it, and that closes this one.
+        let _ = self.control.try_send(ShardControl::Attach(Box::new(there)));
+        self.core.wake();
+        Box::new(here)
+    }
+
+    /// Tells the queue to stop.
+    pub(super) fn stop(&self) {
+        // A full queue of connections is emptied soon; one without a reader refuses at once.
+        let _ = self.control.send(ShardControl::Stop);
+        self.core.wake();
+    }
+
+    /// As [`stop`](Self::stop), without waiting for anything.
+    pub(super) fn try_stop(&self) {
+        let _ = self.control.try_send(ShardControl::Stop);
+        self.core.wake();
+    }
+
+    pub(super) fn control(&self) -> (flume::Sender<ShardControl>, Arc<CoreWaker>) {
+        (self.control.clone(), Arc::clone(&self.core))
+    }
+}
+
+impl fmt::Debug for LocalQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalQueue").finish_non_exhaustive()
+    }
+}
+
+/// Opens links to something in this process that plays the part of a queue.
+#[derive(Clone)]
+pub struct QueueLinks(Arc<dyn Fn() -> Box<dyn Link> + Send + Sync>);
+
+impl QueueLinks {
+    /// Links as `open` makes them. Their other ends expect the handshake of a queue without token.
+    pub fn new(open: impl Fn() -> Box<dyn Link> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+}
+
+impl fmt::Debug for QueueLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueLinks").finish_non_exhaustive()
+    }
+}
+
+/// Where a queue is.
+#[derive(Debug, Clone)]
+pub enum QueueAddress {
+    /// At a server, which has this token.
+    Remote {
+        /// Where it listens.
+        endpoint: Endpoint,
+        /// What it wants to be shown.
+        token: String,
+    },
+    /// In this process.
+    Local(LocalQueue),
+    /// In this process too, played by something else.
+    Links(QueueLinks),
+}
+
+impl QueueAddress {
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_) | Self::Links(_))
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        match self {
+            Self::Remote { token, .. } => hash_of(token),
+            Self::Local(queue) => queue.hash,
+            Self::Links(_) => hash_of(""),
+        }
+    }
+
+    pub(super) fn route(&self) -> Route {
+        match self {
+            Self::Remote { endpoint, .. } => Route::Socket(endpoint.clone()),
+            Self::Local(queue) => Route::Ring(Some(queue.link())),
+            Self::Links(links) => Route::Ring(Some((links.0)())),
+        }
+    }
+}
+
+impl fmt::Display for QueueAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote { endpoint, .. } => endpoint.fmt(f),
+            Self::Local(_) | Self::Links(_) => f.write_str("this process"),
+        }
+    }
+}

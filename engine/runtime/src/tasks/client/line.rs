@@ -1,0 +1,278 @@
+//! The link of a client with what is remembered about it.
+
+use crate::clock::Clock;
+use crate::config::ClockSource;
+use crate::driver::LinkEvent;
+use crate::engine::random;
+use crate::links::Lost;
+use crate::tasks::link::QueueLink;
+use crate::tasks::{QueueAddress, TaskClientError};
+use punctual_core::Nanos;
+use punctual_link::{LinkError, ParkHandle};
+use punctual_wire::task::{JobId, PushReader, QueuePush, StateCounts, ToQueue};
+use punctual_wire::{BatchWriter, CloseReason, Role};
+use std::fmt;
+use std::time::Duration;
+
+/// Bounds of how long connecting and the handshake may take.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+/// A question for news that is kept until it is answered, over several calls.
+#[derive(Debug)]
+struct Watch {
+    request: u32,
+    job: Option<JobId>,
+    seen: u64,
+    /// On which link it was asked.
+    asked_on: Option<u64>,
+    news: Option<(u64, StateCounts)>,
+}
+
+impl Watch {
+    fn is(&self, job: Option<JobId>, seen: u64) -> bool {
+        self.job == job && self.seen == seen
+    }
+}
+
+/// A link to a queue that is connected again when it is lost.
+pub(super) struct Line {
+    link: QueueLink,
+    clock: Clock,
+    patience: Duration,
+    address: String,
+    /// In this process there is no second try.
+    is_local: bool,
+    /// Counts the links: what was asked on an earlier one is asked again.
+    epoch: u64,
+    /// Since when there is no link, while there is none.
+    down_since: Nanos,
+    /// Why the last link ended.
+    lost: String,
+    /// The queue will not have us; there are no more tries.
+    refusal: Option<CloseReason>,
+    next_request: u32,
+    /// Numbers of submissions ascend on a link.
+    next_ticket: u64,
+    watch: Option<Watch>,
+}
+
+impl Line {
+    pub(super) fn new(address: &QueueAddress, patience: Duration, park: &ParkHandle) -> Self {
+        let clock = Clock::new(ClockSource::Monotonic);
+        let timeout = patience.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
+        let mut link = QueueLink::new(address, Role::TaskClient, random(), timeout);
+        link.set_park(Some(park));
+        Self {
+            link,
+            clock,
+            patience,
+            address: address.to_string(),
+            is_local: address.is_local(),
+            epoch: 0,
+            down_since: clock.now(),
+            lost: "it was never there".to_owned(),
+            refusal: None,
+            next_request: 0,
+            next_ticket: 0,
+            watch: None,
+        }
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.clock.now()
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// Which link it is.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Nanos> {
+        self.link.next_deadline()
+    }
+
+    /// A number for a question.
+    pub(super) fn new_request(&mut self) -> u32 {
+        self.next_request = self.next_request.wrapping_add(1);
+        self.next_request
+    }
+
+    /// A number for a submission.
+    pub(super) fn new_ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// Where to write, while the link is up and has room.
+    pub(super) fn out(&mut self) -> Option<&mut BatchWriter> {
+        self.link.out()
+    }
+
+    /// Brings the link up, or hands over what has arrived. Returns how much was done.
+    ///
+    /// # Errors
+    /// When there has been no link for longer than the patience allows, or the queue will not have
+    /// us.
+    pub(super) fn turn(
+        &mut self,
+        now: Nanos,
+        take: &mut dyn FnMut(&QueuePush<'_>),
+    ) -> Result<usize, TaskClientError> {
+        if !self.link.is_up() {
+            return self.step(now);
+        }
+        let Self { link, watch, .. } = self;
+        let taken = link.take(|frame| {
+            let mut reader = PushReader::new(frame);
+            while let Some(push) = reader.next_message()? {
+                if !note_news(watch, &push) {
+                    take(&push);
+                }
+            }
+            Ok(())
+        });
+        match taken {
+            Ok(work) => Ok(work),
+            Err(lost) => self.lose(now, &lost).map(|()| 1),
+        }
+    }
+
+    fn step(&mut self, now: Nanos) -> Result<usize, TaskClientError> {
+        if let Some(reason) = self.refusal {
+            return Err(self.refused(reason));
+        }
+        match self.link.step(now) {
+            None => Ok(0),
+            Some(LinkEvent::Up) => {
+                self.epoch += 1;
+                Ok(1)
+            }
+            Some(LinkEvent::Refused(reason)) => {
+                self.refusal = Some(reason);
+                Err(self.refused(reason))
+            }
+            Some(LinkEvent::Down { .. }) if self.is_local => Err(TaskClientError::Stopped),
+            Some(LinkEvent::Down { why }) if now.since(self.down_since) >= self.patience => {
+                Err(TaskClientError::Unreachable { address: self.address(), why })
+            }
+            Some(LinkEvent::Down { .. }) => Ok(1),
+        }
+    }
+
+    fn refused(&self, reason: CloseReason) -> TaskClientError {
+        TaskClientError::Refused { address: self.address(), reason }
+    }
+
+    /// Notes that the link is lost; it is connected again.
+    ///
+    /// # Errors
+    /// When what we said was not understood: it would not be the next time either.
+    fn lose(&mut self, now: Nanos, lost: &Lost) -> Result<(), TaskClientError> {
+        tracing::debug!(address = self.address, reason = %lost, "the link is lost");
+        self.down_since = now;
+        self.lost = lost.to_string();
+        self.link.lose(now, lost);
+        match lost {
+            Lost::Reason(reason @ (CloseReason::Malformed | CloseReason::Checksum)) => {
+                Err(self.refused(*reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the link up, so that nothing of what was asked on it is answered any more.
+    pub(super) fn reset(&mut self) {
+        if self.link.is_up() {
+            let now = self.now();
+            let _ = self.lose(now, &Lost::Link(LinkError::Closed));
+        }
+    }
+
+    /// Sends what was written. Returns how much was done.
+    pub(super) fn flush(&mut self, now: Nanos) -> Result<usize, TaskClientError> {
+        match self.link.flush() {
+            Ok(moved) => Ok(moved),
+            Err(error) => self.lose(now, &Lost::Link(error)).map(|()| 1),
+        }
+    }
+
+    /// Ends the link for good.
+    pub(super) fn say_goodbye(&mut self) {
+        self.link.say_goodbye();
+    }
+
+    pub(super) fn no_answer(&self) -> TaskClientError {
+        TaskClientError::NoAnswer { address: self.address(), patience: self.patience }
+    }
+
+    pub(super) fn unsure(&self) -> TaskClientError {
+        TaskClientError::Unsure { address: self.address(), why: self.lost.clone() }
+    }
+
+    /// Asks for counts beyond a version, unless that was asked on this link already. Returns how
+    /// much was done.
+    pub(super) fn watch(&mut self, job: Option<JobId>, seen: u64) -> usize {
+        if !self.watch.as_ref().is_some_and(|watch| watch.is(job, seen)) {
+            let request = self.new_request();
+            self.watch = Some(Watch { request, job, seen, asked_on: None, news: None });
+        }
+        let epoch = self.epoch;
+        let (Some(watch), Some(out)) = (&mut self.watch, self.link.out()) else { return 0 };
+        if watch.asked_on == Some(epoch) {
+            return 0;
+        }
+        watch.asked_on = Some(epoch);
+        ToQueue::Watch { request: watch.request, job, seen }.write(out);
+        1
+    }
+
+    /// The answer to what was asked with the same words, if it is there.
+    pub(super) fn take_news(
+        &mut self,
+        job: Option<JobId>,
+        seen: u64,
+    ) -> Option<(u64, StateCounts)> {
+        let news = self.watch.as_ref().filter(|watch| watch.is(job, seen))?.news?;
+        self.watch = None;
+        Some(news)
+    }
+
+    /// The number of the question with these words, if it was asked.
+    pub(super) fn watch_request(&self, job: Option<JobId>, seen: u64) -> Option<u32> {
+        let watch = self.watch.as_ref().filter(|watch| watch.is(job, seen))?;
+        Some(watch.request)
+    }
+
+    /// Waits for no news any more.
+    pub(super) fn forget_watch(&mut self) {
+        self.watch = None;
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Keeps the answer to a question for news, whatever else is going on. Whether it was one.
+fn note_news(watch: &mut Option<Watch>, push: &QueuePush<'_>) -> bool {
+    let QueuePush::Progress { request, version, counts } = push else { return false };
+    if let Some(watch) = watch.as_mut().filter(|watch| watch.request == *request) {
+        watch.news = Some((*version, *counts));
+    }
+    true
+}

@@ -1,0 +1,312 @@
+//! A worker at work: its rules with its link and what runs its tasks, as an agent of a thread.
+
+mod host;
+
+use super::link::QueueLink;
+use super::{QueueAddress, TaskRunner, TaskWorkerError};
+use crate::agent::Agent;
+use crate::clock::Clock;
+use crate::counters::{CounterBlock, LinkCounts};
+use crate::driver::LinkEvent;
+use crate::engine::random;
+use crate::links::Lost;
+pub use host::TaskWorkerHost;
+use punctual_core::Nanos;
+use punctual_core::task::{Action, TaskWorker, TaskWorkerStats};
+use punctual_link::ParkHandle;
+use punctual_wire::{CloseReason, Role};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long connecting and the handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Times that tasks which end at once make room for the next within a turn.
+const ROUNDS_MAX: usize = 256;
+/// How long a worker that was told to leave everything waits for the queue to hear of it.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a worker is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Finish what runs, give the rest back, then end.
+    Drain,
+    /// End what runs, give everything back, then end.
+    Abandon,
+}
+
+/// How things are with a worker.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerView {
+    /// What the queue calls it.
+    pub name: String,
+    /// Whether it is connected.
+    pub is_linked: bool,
+    /// Why not, while it is not.
+    pub why_down: Option<String>,
+    /// Tasks that run.
+    pub running: usize,
+    /// Tasks that wait here.
+    pub waiting: usize,
+    /// What it has counted.
+    pub stats: TaskWorkerStats,
+}
+
+/// A worker with its link and its runner.
+struct TaskWorkerAgent<R> {
+    worker: TaskWorker,
+    runner: R,
+    /// What the runner takes for the worker's name.
+    name: String,
+    address: QueueAddress,
+    link: QueueLink,
+    /// What the links before this one have counted.
+    counts_before: LinkCounts,
+    clock: Clock,
+    park: Option<ParkHandle>,
+    orders: flume::Receiver<Order>,
+    /// What was not acknowledged when the queue gave it up.
+    lost_before: u64,
+    /// When it was told to leave everything.
+    abandoned_at: Option<Nanos>,
+    why_down: Option<String>,
+    /// What ends it, once nothing runs any more.
+    error: Option<TaskWorkerError>,
+    finished: bool,
+    ended: flume::Sender<Result<(), TaskWorkerError>>,
+    view: Arc<Mutex<WorkerView>>,
+    block: Arc<CounterBlock>,
+}
+
+/// A link for a new session: whoever was given up comes back as somebody else.
+fn new_link(address: &QueueAddress) -> QueueLink {
+    QueueLink::new(address, Role::TaskWorker, random(), CONNECT_TIMEOUT)
+}
+
+impl<R: TaskRunner> TaskWorkerAgent<R> {
+    fn take_orders(&mut self, now: Nanos) -> usize {
+        let mut taken = 0;
+        while let Ok(order) = self.orders.try_recv() {
+            taken += 1;
+            match order {
+                Order::Drain => self.worker.drain(now),
+                Order::Abandon => self.abandon(now),
+            }
+        }
+        taken
+    }
+
+    fn abandon(&mut self, now: Nanos) {
+        self.abandoned_at.get_or_insert(now);
+        self.worker.abandon(now);
+    }
+
+    /// Brings the link up, or takes what has arrived. Returns how much was done.
+    #[inline]
+    fn serve(&mut self, now: Nanos) -> usize {
+        if self.link.is_up() {
+            let Self { worker, link, clock, .. } = self;
+            let taken = link.take(|frame| worker.on_frame(clock.now(), frame));
+            return taken.unwrap_or_else(|lost| self.lose(now, &lost));
+        }
+        match self.link.step(now) {
+            None => return 0,
+            Some(LinkEvent::Up) => {
+                tracing::info!(worker = self.worker.name(), queue = %self.address, "connected");
+                self.why_down = None;
+                self.worker.on_link_up(self.clock.now());
+            }
+            Some(LinkEvent::Down { why }) => {
+                tracing::debug!(worker = self.worker.name(), why, "no link to the queue yet");
+                self.why_down = Some(why);
+            }
+            Some(LinkEvent::Refused(reason)) => self.refused(now, reason),
+        }
+        1
+    }
+
+    /// The queue will not have us, and only people can mend that. What runs could never be
+    /// reported.
+    fn refused(&mut self, now: Nanos, reason: CloseReason) {
+        let address = self.address.to_string();
+        self.why_down = Some(reason.to_string());
+        self.error = Some(TaskWorkerError::Refused { address, reason });
+        self.abandon(now);
+    }
+
+    /// Notes that the link is lost; it is connected again. Returns how much that was.
+    fn lose(&mut self, now: Nanos, lost: &Lost) -> usize {
+        tracing::info!(worker = self.worker.name(), reason = %lost, "the link is lost");
+        self.why_down = Some(lost.to_string());
+        self.link.lose(now, lost);
+        if let Lost::Reason(CloseReason::LeaseExpired) = lost {
+            self.worker.on_expired(self.clock.now());
+            self.lost_before = self.worker.stats().unacked_lost;
+            self.counts_before = self.counts_before.plus(self.link.counts());
+            self.link = new_link(&self.address);
+            self.link.set_park(self.park.as_ref());
+        } else {
+            self.worker.on_link_down(self.clock.now());
+        }
+        1
+    }
+
+    /// Passes the name on that the queue has given: it comes before the first lease.
+    #[inline]
+    fn pass_name_on(&mut self) {
+        let name = self.worker.name();
+        if self.name != name {
+            name.clone_into(&mut self.name);
+            self.runner.set_name(name);
+        }
+    }
+
+    /// Lets tasks run: takes what has ended, and starts what has room then. Tasks that end at once
+    /// make room for others in the same turn. Returns how much was done.
+    #[inline]
+    fn run(&mut self) -> usize {
+        let now = self.clock.now();
+        if let Some(usage) = self.runner.usage(now) {
+            self.worker.on_usage(now, usage);
+        }
+        let mut work = 0;
+        for _ in 0..ROUNDS_MAX {
+            let now = self.clock.now();
+            let Self { worker, runner, .. } = self;
+            let ended = runner.poll(now, &mut |run, exit| worker.on_exit(now, run, exit));
+            work += ended + worker.on_turn(now);
+            let done = self.act(now);
+            work += done;
+            if done == 0 {
+                break;
+            }
+        }
+        work
+    }
+
+    /// Does what the rules say. Returns how much that was.
+    #[inline]
+    fn act(&mut self, now: Nanos) -> usize {
+        let mut done = 0;
+        while let Some(action) = self.worker.next_action() {
+            done += 1;
+            match action {
+                Action::Start(run) => {
+                    let Some(lease) = self.worker.lease(run) else { continue };
+                    if let Err(exit) = self.runner.launch(now, lease) {
+                        self.worker.on_exit(now, run, exit);
+                    }
+                }
+                Action::Stop(run) => self.runner.stop(run),
+                Action::Kill(run) => self.runner.kill(run),
+            }
+        }
+        done
+    }
+
+    /// Tells the queue what there is to tell. Returns how much that was.
+    #[inline]
+    fn write(&mut self) -> usize {
+        let now = self.clock.now();
+        let mut work = 0;
+        while let Some(out) = self.link.out() {
+            let written = self.worker.write(now, out);
+            work += written;
+            if written == 0 {
+                break;
+            }
+        }
+        match self.link.flush() {
+            Ok(moved) => work + moved,
+            Err(error) => self.lose(now, &Lost::Link(error)),
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.runner.running() > 0 || self.worker.running() > 0
+    }
+
+    /// Whether nothing is left to do.
+    fn is_over(&self, now: Nanos) -> bool {
+        if self.is_running() {
+            return false;
+        }
+        let is_late = |since: Nanos| !self.link.is_up() || now.since(since) >= ABANDON_TIMEOUT;
+        self.error.is_some()
+            || self.worker.is_finished()
+            || self.abandoned_at.is_some_and(is_late)
+    }
+
+    fn finish(&mut self) {
+        let is_delivered = self.link.is_up();
+        self.link.say_goodbye();
+        self.finished = true;
+        self.publish();
+        let lost = self.worker.stats().unacked_lost - self.lost_before;
+        let outcome = match self.error.take() {
+            Some(error) => Err(error),
+            None if lost > 0 && !is_delivered => Err(TaskWorkerError::NotDelivered {
+                address: self.address.to_string(),
+                why: self.why_down.clone().unwrap_or_default(),
+            }),
+            None => Ok(()),
+        };
+        // There is room for the one message, and a host that was dropped does not listen.
+        let _ = self.ended.try_send(outcome);
+    }
+}
+
+impl<R: TaskRunner> Agent for TaskWorkerAgent<R> {
+    fn start(&mut self, park: Option<&ParkHandle>) {
+        self.park = park.cloned();
+        self.link.set_park(park);
+        self.runner.start(park);
+    }
+
+    #[inline]
+    fn do_work(&mut self, now: Nanos) -> usize {
+        if self.finished {
+            return 0;
+        }
+        let mut work = self.take_orders(now);
+        work += self.serve(now);
+        self.pass_name_on();
+        work += self.run();
+        work += self.write();
+        if self.is_over(now) {
+            self.finish();
+        }
+        work
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        if self.finished {
+            return None;
+        }
+        let abandoned = self.abandoned_at.filter(|_| !self.is_running());
+        let abandoned = abandoned.map(|since| since + ABANDON_TIMEOUT.into());
+        let own = [self.worker.next_deadline(), self.link.next_deadline()];
+        let others = [self.runner.next_deadline(), abandoned];
+        own.into_iter().chain(others).flatten().min()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn publish(&mut self) {
+        self.counts_before.plus(self.link.counts()).publish(&self.block);
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        if view.name != self.worker.name() {
+            self.worker.name().clone_into(&mut view.name);
+        }
+        view.is_linked = !self.finished && self.link.is_up();
+        view.why_down.clone_from(&self.why_down);
+        view.running = self.worker.running();
+        view.waiting = self.worker.waiting();
+        view.stats = *self.worker.stats();
+    }
+
+    fn counters(&self) -> Arc<CounterBlock> {
+        Arc::clone(&self.block)
+    }
+}
