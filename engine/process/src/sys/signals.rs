@@ -1,0 +1,81 @@
+//! Signal masks and handlers around the start of a process.
+//!
+//! By bare system calls: those of the C library leave out the two signals that it uses itself, and
+//! a handler of one of those must not run in a child that still shares the parent's memory either.
+
+use libc::{SIG_DFL, SIG_IGN, SIG_SETMASK, SIGPIPE, SYS_rt_sigaction, SYS_rt_sigprocmask};
+use libc::{c_int, c_long};
+use std::ptr;
+
+/// Signals are numbered from 1 to this one.
+const SIGNAL_MAX: c_int = 64;
+/// The kernel's set of signals is one word of 64 bits.
+const SET_BYTES: usize = size_of::<u64>();
+/// Words of the kernel's `struct sigaction`: handler, flags, restorer, mask. Zeros are the default
+/// action.
+const ACTION_WORDS: usize = 4;
+
+/// No signal is delivered to this thread until this is dropped.
+pub(super) struct AllBlocked {
+    before: u64,
+}
+
+impl AllBlocked {
+    pub(super) fn new() -> Self {
+        Self { before: set_mask(u64::MAX) }
+    }
+}
+
+impl Drop for AllBlocked {
+    fn drop(&mut self) {
+        set_mask(self.before);
+    }
+}
+
+/// Blocks these signals, one a bit, and no others. Returns which were blocked before.
+pub(super) fn set_mask(mask: u64) -> u64 {
+    let mut before = 0_u64;
+    // SAFETY: both sets live through the call and have the size that it is told.
+    unsafe {
+        libc::syscall(
+            SYS_rt_sigprocmask,
+            c_long::from(SIG_SETMASK),
+            &raw const mask,
+            &raw mut before,
+            SET_BYTES,
+        )
+    };
+    before
+}
+
+/// Gives every signal that this process handles the default action. A signal that is ignored stays
+/// ignored, as under `nohup`; but not the one for broken pipes, which is ignored in every program
+/// in Rust and expected by everybody else.
+///
+/// `execve` does the same with handlers. This is for the moment before it, when signals are
+/// delivered already and memory is still the parent's.
+pub(super) fn reset_handlers() {
+    for signal in 1..=SIGNAL_MAX {
+        let number = c_long::from(signal);
+        let mut action = [0_usize; ACTION_WORDS];
+        let none = ptr::null::<usize>();
+        // SAFETY: without a new action this only reads; there is room for what the kernel writes.
+        unsafe { libc::syscall(SYS_rt_sigaction, number, none, action.as_mut_ptr(), SET_BYTES) };
+        let handler = action[0];
+        if handler == SIG_DFL || (handler == SIG_IGN && signal != SIGPIPE) {
+            continue;
+        }
+        let default = [0_usize; ACTION_WORDS];
+        let none = ptr::null_mut::<usize>();
+        // SAFETY: the new action is whole, and is the default one, which runs no code of ours.
+        unsafe { libc::syscall(SYS_rt_sigaction, number, default.as_ptr(), none, SET_BYTES) };
+    }
+}
+
+/// Ignores these signals in the whole process, from now on.
+pub(crate) fn ignore_signals(signals: &[rustix::process::Signal]) {
+    for signal in signals {
+        // SAFETY: to ignore a signal runs no code of ours.
+        unsafe { libc::signal(signal.as_raw(), SIG_IGN) };
+    }
+}
