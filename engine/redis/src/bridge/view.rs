@@ -1,0 +1,50 @@
+//! How things are with a bridge, for people.
+
+/// What a bridge has counted since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BridgeStats {
+    /// Tasks claimed.
+    pub claimed: u64,
+    /// Tasks that were gone when they were to be claimed: another worker was faster.
+    pub missed: u64,
+    /// Runs that succeeded.
+    pub finished: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// Tasks given back, for whatever reason.
+    pub returned: u64,
+    /// Those of them that were asked back for others.
+    pub recalled: u64,
+    /// Runs that were stopped because the task was not the worker's any more.
+    pub cancelled: u64,
+    /// Reports of attempts that were not the worker's any more; nothing came of them.
+    pub stale: u64,
+    /// Tasks that went to another worker of the same name, while this one could not say that it
+    /// lives.
+    pub lost: u64,
+    /// Tasks found in progress under the worker's name with nobody to run them; they went back.
+    pub recovered: u64,
+    /// Readings of the queue.
+    pub readings: u64,
+    /// Connections opened after the first one.
+    pub reconnects: u64,
+}
+
+/// How things are with a bridge.
+#[derive(Debug, Clone, Default)]
+pub struct BridgeView {
+    /// What its worker is called in Redis; empty until that is settled.
+    pub name: String,
+    /// Whether it is connected.
+    pub is_connected: bool,
+    /// Why not, while it is not.
+    pub why_down: Option<String>,
+    /// There is an order to stop in the queue. It is for all workers, and stays there.
+    pub is_ordered_to_stop: bool,
+    /// Tasks that the worker runs.
+    pub running: usize,
+    /// Tasks that wait there.
+    pub ahead: usize,
+    /// What it has counted.
+    pub stats: BridgeStats,
+}
