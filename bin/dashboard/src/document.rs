@@ -1,0 +1,316 @@
+//! The summary as JSON: what the page is made of, and what programs read.
+
+use crate::collect::now_ns;
+use crate::farm::{Farm, Rates};
+use crate::snapshot::{Block, BlockKind, EVENT_END, EVENT_START, Snapshot};
+use crate::source::Figure;
+use axum::body::Bytes;
+use punctual_runtime::tasks::{OwnedJob, OwnedWorker, StateCounts, TaskState};
+use punctual_runtime::{Counter, Nanos, ProbeRow};
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Version of the document; it changes when a field changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+/// Jobs and workers of a summary; their numbers are those of all.
+pub(crate) const JOBS_MAX: usize = 100;
+pub(crate) const WORKERS_MAX: usize = 200;
+
+/// What does not change while a dashboard runs.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) title: String,
+    pub(crate) started_ns: i64,
+}
+
+impl About {
+    pub(crate) fn new(title: String) -> Self {
+        Self { title, started_ns: now_ns() }
+    }
+}
+
+/// Everything at one moment. Times end in `_ns` and are nanoseconds, moments since 1970.
+#[derive(Serialize)]
+struct Summary<'a> {
+    schema: u32,
+    program: &'static str,
+    version: &'static str,
+    title: &'a str,
+    started_ns: i64,
+    now_ns: i64,
+    /// `null` where there is no task queue.
+    tasks: Option<TasksDocument<'a>>,
+    /// `null` where no shard and no coordinator is.
+    engine: Option<EngineDocument>,
+    blocks: Vec<BlockDocument<'a>>,
+    delays: Vec<DelayDocument>,
+    extra: &'a [Figure],
+}
+
+#[derive(Serialize)]
+struct TasksDocument<'a> {
+    /// Why the queue does not answer; then there is nothing else.
+    error: Option<&'a str>,
+    #[serde(flatten)]
+    farm: Option<FarmDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct FarmDocument<'a> {
+    total: u64,
+    unfinished: u64,
+    counts: CountsDocument,
+    /// Tasks a second over the last second, and over ten.
+    rates_1s: RatesDocument,
+    rates_10s: RatesDocument,
+    run_ns: Option<u64>,
+    wait_ns: Option<u64>,
+    jobs: Vec<JobDocument<'a>>,
+    jobs_total: usize,
+    workers: Vec<WorkerDocument<'a>>,
+    workers_total: usize,
+}
+
+/// Tasks by state.
+#[derive(Serialize)]
+struct CountsDocument {
+    blocked: u64,
+    delayed: u64,
+    ready: u64,
+    running: u64,
+    done: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+#[derive(Serialize)]
+struct RatesDocument {
+    submitted: Option<f64>,
+    done: Option<f64>,
+    failed: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct JobDocument<'a> {
+    id: u32,
+    name: Cow<'a, str>,
+    opened_ns: i64,
+    tasks: u64,
+    counts: CountsDocument,
+}
+
+#[derive(Serialize)]
+struct WorkerDocument<'a> {
+    name: Cow<'a, str>,
+    host: Cow<'a, str>,
+    pid: u32,
+    state: &'static str,
+    slots: u32,
+    memory_bytes: u64,
+    cores: f64,
+    prefetch: u32,
+    running: u32,
+    ahead: u32,
+    done: u64,
+    failed: u64,
+    lost: u64,
+    memory_free_bytes: u64,
+    cores_used: f64,
+    /// Of its tasks; 0 if it is not known.
+    mean_ns: u64,
+    enlisted_ns: i64,
+    heard_ns: i64,
+}
+
+/// All coordinators of the process together, or all shards where there is no coordinator.
+#[derive(Serialize)]
+struct EngineDocument {
+    rate_1s: Option<f64>,
+    in_flight: u64,
+    /// How long a transaction takes on average: in flight by rate (Little's law).
+    latency_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct BlockDocument<'a> {
+    name: &'a str,
+    kind: &'static str,
+    rate_1s: Option<f64>,
+    /// Those that are not zero.
+    counters: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct DelayDocument {
+    shard: u16,
+    is_up: bool,
+    estimate_ns: i64,
+    min_ns: Option<i64>,
+    p50_ns: Option<i64>,
+    p99_ns: Option<i64>,
+    rtt_min_ns: Option<i64>,
+    samples: u64,
+    sent: u64,
+    lost: u64,
+    late: u64,
+}
+
+/// The summary as a message of an event stream.
+pub(crate) fn event(about: &About, snapshot: &Snapshot) -> Bytes {
+    let summary = summary(about, snapshot);
+    let mut text = EVENT_START.as_bytes().to_vec();
+    if let Err(error) = serde_json::to_writer(&mut text, &summary) {
+        // It is made of numbers and texts; neither can be refused.
+        tracing::error!(%error, "the summary cannot be written");
+    }
+    text.extend_from_slice(EVENT_END.as_bytes());
+    text.into()
+}
+
+fn summary<'a>(about: &'a About, snapshot: &'a Snapshot) -> Summary<'a> {
+    let tasks = snapshot.farm.as_ref().map(|farm| TasksDocument {
+        error: farm.as_ref().err().map(String::as_str),
+        farm: farm.as_ref().ok().map(farm_document),
+    });
+    Summary {
+        schema: SCHEMA,
+        program: "dashboard",
+        version: env!("CARGO_PKG_VERSION"),
+        title: &about.title,
+        started_ns: about.started_ns,
+        now_ns: snapshot.now_ns,
+        tasks,
+        engine: engine_document(snapshot),
+        blocks: snapshot.blocks.iter().map(block_document).collect(),
+        delays: snapshot.delays.iter().map(delay_document).collect(),
+        extra: &snapshot.extra,
+    }
+}
+
+fn farm_document(farm: &Farm) -> FarmDocument<'_> {
+    FarmDocument {
+        total: farm.counts.total(),
+        unfinished: farm.counts.unfinished(),
+        counts: counts_document(&farm.counts),
+        rates_1s: rates_document(&farm.rates[0]),
+        rates_10s: rates_document(&farm.rates[1]),
+        run_ns: farm.run_ns,
+        wait_ns: farm.wait_ns,
+        jobs: farm.foremost_jobs(JOBS_MAX).into_iter().map(job_document).collect(),
+        jobs_total: farm.jobs.len(),
+        workers: farm.workers.iter().take(WORKERS_MAX).map(worker_document).collect(),
+        workers_total: farm.workers.len(),
+    }
+}
+
+fn counts_document(counts: &StateCounts) -> CountsDocument {
+    CountsDocument {
+        blocked: counts[TaskState::Blocked],
+        delayed: counts[TaskState::Delayed],
+        ready: counts[TaskState::Ready],
+        running: counts[TaskState::Leased],
+        done: counts[TaskState::Done],
+        failed: counts[TaskState::Failed],
+        cancelled: counts[TaskState::Cancelled],
+    }
+}
+
+fn rates_document(rates: &Rates) -> RatesDocument {
+    RatesDocument {
+        submitted: rates.submitted.map(rounded),
+        done: rates.done.map(rounded),
+        failed: rates.failed.map(rounded),
+    }
+}
+
+/// No more digits than mean anything.
+fn rounded(rate: f64) -> f64 {
+    (rate * 100.0).round() / 100.0
+}
+
+fn job_document(job: &OwnedJob) -> JobDocument<'_> {
+    JobDocument {
+        id: job.job.0,
+        name: String::from_utf8_lossy(&job.name),
+        opened_ns: job.opened,
+        tasks: job.counts.total(),
+        counts: counts_document(&job.counts),
+    }
+}
+
+/// How it is with a worker, in a word.
+pub(crate) fn state_of(worker: &OwnedWorker) -> &'static str {
+    match (worker.is_linked, worker.capacity.is_draining) {
+        (false, _) => "lost",
+        (true, true) => "draining",
+        (true, false) if worker.running > 0 => "busy",
+        (true, false) => "idle",
+    }
+}
+
+fn worker_document(worker: &OwnedWorker) -> WorkerDocument<'_> {
+    let cores = |milli: u32| f64::from(milli) / 1e3;
+    WorkerDocument {
+        name: String::from_utf8_lossy(&worker.name),
+        host: String::from_utf8_lossy(&worker.host),
+        pid: worker.pid,
+        state: state_of(worker),
+        slots: worker.capacity.slots,
+        memory_bytes: worker.capacity.memory,
+        cores: cores(worker.capacity.cores_milli),
+        prefetch: worker.capacity.prefetch,
+        running: worker.running,
+        ahead: worker.ahead,
+        done: worker.done,
+        failed: worker.failed,
+        lost: worker.lost,
+        memory_free_bytes: worker.memory_free,
+        cores_used: cores(worker.cores_used_milli),
+        mean_ns: worker.mean_ns,
+        enlisted_ns: worker.enlisted,
+        heard_ns: worker.heard,
+    }
+}
+
+fn engine_document(snapshot: &Snapshot) -> Option<EngineDocument> {
+    let of = |kind| -> Vec<&Block> { snapshot.blocks_of(kind).collect() };
+    let (shards, coordinators) = (of(BlockKind::Shard), of(BlockKind::Coordinator));
+    // A transaction on several shards is counted by each of them, but by one coordinator.
+    let counted = if coordinators.is_empty() { &shards } else { &coordinators };
+    if counted.is_empty() {
+        return None;
+    }
+    let rate: Option<f64> = counted.iter().map(|block| block.rate).sum();
+    let in_flight: u64 = coordinators.iter().map(|block| block.get(Counter::InFlight)).sum();
+    let latency = rate.filter(|rate| *rate > 0.0 && in_flight > 0);
+    let latency_ns = latency.map(|rate| (in_flight as f64 / rate * 1e9) as u64);
+    Some(EngineDocument { rate_1s: rate.map(rounded), in_flight, latency_ns })
+}
+
+fn block_document(block: &Block) -> BlockDocument<'_> {
+    let counters = block.values.iter().filter(|(_, value)| *value > 0);
+    BlockDocument {
+        name: &block.name,
+        kind: block.kind.name(),
+        rate_1s: block.rate.map(rounded),
+        counters: counters.map(|(counter, value)| (counter.name(), *value)).collect(),
+    }
+}
+
+fn delay_document(row: &ProbeRow) -> DelayDocument {
+    let ns = |time: Option<Nanos>| time.map(|time| time.0);
+    DelayDocument {
+        shard: row.shard.0,
+        is_up: row.is_up,
+        estimate_ns: row.estimate.0,
+        min_ns: ns(row.min),
+        p50_ns: ns(row.p50),
+        p99_ns: ns(row.p99),
+        rtt_min_ns: ns(row.rtt_min),
+        samples: row.samples,
+        sent: row.sent,
+        lost: row.lost,
+        late: row.late,
+    }
+}
