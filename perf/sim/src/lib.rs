@@ -18,6 +18,7 @@ mod config;
 mod disk;
 mod env;
 mod export;
+pub mod farm;
 mod faults;
 mod history;
 mod keys;

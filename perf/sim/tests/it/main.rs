@@ -1,6 +1,8 @@
 //! The simulator as a whole: clean runs are clean, broken rules are caught, and a published checker
 //! agrees.
 
+mod farm;
+mod farm_mutations;
 mod mutations;
 mod second_opinion;
 mod sweep;

@@ -1,0 +1,80 @@
+//! What will happen on the farm, in the order of true time.
+
+use super::net::Content;
+use std::collections::BTreeMap;
+
+/// Something that happens to somebody. Nodes go by number: the queue is 0, then come the workers,
+/// then the clients.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A message arrives at a node.
+    Deliver { to: usize, conn: u32, content: Content },
+    /// A node looks what there is to do.
+    Turn { node: usize },
+    /// The connecting side of a link tries to.
+    Connect { link: usize },
+    /// Something goes wrong, or is over.
+    Trouble(Trouble),
+}
+
+/// What is done to nodes and links.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trouble {
+    /// A link breaks and cannot be opened again before `until`.
+    Cut { link: usize, until: i64 },
+    /// What is sent over a link does not arrive before `until`, and nobody is told.
+    Stall { link: usize, until: i64 },
+    /// A node is killed; it starts again at `until`.
+    Kill { node: usize, until: i64 },
+    /// A node starts.
+    Start { node: usize },
+    /// A node does nothing before `until`. What a worker runs goes on.
+    Freeze { node: usize, until: i64 },
+    /// The clock of the queue jumps forward.
+    Jump { by: i64 },
+    /// A worker is told to finish what it runs, and the second time to give everything back.
+    Drain { node: usize },
+    /// Everything is mended.
+    Heal,
+}
+
+/// The events to come.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    /// What was planned first happens first among those of the same moment.
+    planned: BTreeMap<(i64, u64), Event>,
+    count: u64,
+}
+
+impl Events {
+    pub(super) fn plan(&mut self, at: i64, event: Event) {
+        self.count += 1;
+        self.planned.insert((at, self.count), event);
+    }
+
+    /// The next event that happens before `limit`, and when.
+    pub(super) fn next_before(&mut self, limit: i64) -> Option<(i64, Event)> {
+        let entry = self.planned.first_entry()?;
+        let (at, _) = *entry.key();
+        (at < limit).then(|| (at, entry.remove()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_moment_happen_in_the_order_in_which_they_were_planned() {
+        let mut events = Events::default();
+        for (at, node) in [(5, 1), (3, 2), (5, 3), (9, 4)] {
+            events.plan(at, Event::Turn { node });
+        }
+        let mut seen = Vec::new();
+        while let Some((at, Event::Turn { node })) = events.next_before(9) {
+            seen.push((at, node));
+        }
+        assert_eq!(seen, [(3, 2), (5, 1), (5, 3)]);
+        assert!(events.next_before(10).is_some());
+    }
+}
