@@ -1,8 +1,8 @@
-//! The Punctual program: serve shards, run benches, simulate, look at the network, at journals and
-//! at the machine.
+//! The Punctual program: serve shards, run tasks, run benches, simulate, look at the network, at
+//! journals and at the machine.
 //!
 //! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a
-//! second time, or before a sweep of simulations had ended.
+//! second time, or before a sweep of simulations, a run of tasks or a bench of them had ended.
 #![forbid(unsafe_code)]
 
 mod commands;
@@ -24,6 +24,7 @@ use tracing_subscriber::EnvFilter;
   punctual sim --seeds 1000                  the protocol under faults and virtual time
   punctual env                               what this machine offers, and what would help
   punctual journal check .punctual/data      whether the journals of served shards are sound
+  punctual task run sweep.task               the tasks of a file, as many at once as fit
 
 Set PUNCTUAL_LOG=debug (or info, warn, error) to hear more or less of what happens.")]
 struct Cli {
@@ -41,6 +42,8 @@ enum Command {
     Env(commands::env::EnvArgs),
     #[command(subcommand)]
     Journal(commands::journal::JournalCommand),
+    #[command(subcommand)]
+    Task(commands::task::TaskCommand),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => commands::sim::run(&args),
         Command::Env(args) => commands::env::run(&args),
         Command::Journal(command) => commands::journal::run(&command),
+        Command::Task(command) => commands::task::run(&command),
     };
     outcome.unwrap_or_else(|error| {
         let code = commands::exit_code(&error);

@@ -81,7 +81,7 @@ pub(crate) fn run(command: &BenchCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn build() -> Build {
+pub(super) fn build() -> Build {
     Build {
         git_commit: option_env!("PUNCTUAL_GIT_COMMIT").map(str::to_owned),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -7,11 +7,15 @@ mod output;
 pub(crate) mod owd;
 pub(crate) mod serve;
 pub(crate) mod sim;
+pub(crate) mod task;
 
 use punctual_load::BenchError;
 use punctual_load::pingpong::PingPongError;
+use punctual_process::ProcessError;
 use punctual_runtime::config::ConfigError;
+use punctual_runtime::tasks::{TaskClientError, TaskServerError, TaskWorkerError};
 use punctual_runtime::{EngineError, JournalError};
+use punctual_taskfile::{ConfError, TaskFileError};
 
 /// The work failed.
 const FAILED: u8 = 1;
@@ -39,6 +43,17 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_usage)
             || cause.downcast_ref::<BenchError>().is_some_and(BenchError::is_usage)
             || cause.downcast_ref::<PingPongError>().is_some_and(PingPongError::is_usage)
+            || is_usage_of_tasks(cause)
     });
     if usage { USAGE } else { FAILED }
+}
+
+/// Whether the user can mend an error of the task farm by calling the program otherwise.
+fn is_usage_of_tasks(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<ConfError>()
+        || cause.downcast_ref::<TaskServerError>().is_some_and(TaskServerError::is_usage)
+        || cause.downcast_ref::<TaskClientError>().is_some_and(TaskClientError::is_usage)
+        || cause.downcast_ref::<TaskWorkerError>().is_some_and(TaskWorkerError::is_usage)
+        || matches!(cause.downcast_ref::<TaskFileError>(), Some(TaskFileError::Open { .. }))
+        || matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::TaskDirs { .. }))
 }

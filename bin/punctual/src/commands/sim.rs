@@ -1,5 +1,6 @@
 //! `punctual sim`: the whole cluster in one thread, under virtual time and under faults.
 
+mod farm;
 mod sweep;
 
 use crate::commands::UsageError;
@@ -9,12 +10,14 @@ use clap::Args;
 use punctual_load::summary::fmt_ns;
 use punctual_runtime::Nanos;
 use punctual_runtime::config::parse_duration;
+use punctual_sim::farm::FarmConfig;
 use punctual_sim::{Faults, SimConfig, SimDurability, SimReport, Workload, replay_command};
 use serde::Serialize;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use sweep::{Progress, Sweep};
+use sweep::{Progress, Simulation, Sweep};
 
 /// Version of the JSON document; it changes when a field changes its meaning or goes away.
 const SCHEMA: u32 = 1;
@@ -30,6 +33,7 @@ const INTERRUPTED: u8 = 130;
   punctual sim --seed 7 --faults loss,crash  the same with other faults
   punctual sim --seeds 100 --shards 5 --workload list-append --jobs 1
   punctual sim --seeds 1000 --durability journal --faults disk,crash
+  punctual sim --tasks --seeds 1000          the task farm: its queue, workers and clients
 
 What is not given is drawn from the seed. Exit code 1 means that a run broke a promise; the last
 line is then the command that repeats it.")]
@@ -45,6 +49,10 @@ pub(crate) struct SimArgs {
     /// The first seed of many
     #[arg(long, value_name = "N", default_value_t = 0, requires = "seeds")]
     from: u64,
+
+    /// Runs of the task farm instead of transactions
+    #[arg(long, conflicts_with_all = ["shards", "coordinators", "workload", "durability"])]
+    tasks: bool,
 
     /// Number of shards
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -162,6 +170,8 @@ impl Failed {
 pub(crate) fn run(args: &SimArgs) -> anyhow::Result<ExitCode> {
     let output = Output::open(args.json.as_deref())?;
     match (args.seed, args.seeds) {
+        (Some(seed), _) if args.tasks => farm::run_one(&args.farm(seed), output),
+        (None, Some(count)) if args.tasks => farm::run_many(args, count, output),
         (Some(seed), _) => run_one(&args.config(seed), output),
         (None, Some(count)) => run_many(args, count, output),
         (None, None) => Err(UsageError("give --seed or --seeds".to_owned()).into()),
@@ -181,6 +191,51 @@ impl SimArgs {
             duration: self.duration.map_or(drawn.duration, Nanos::from),
             ..drawn
         }
+    }
+
+    /// The same for the task farm.
+    fn farm(&self, seed: u64) -> FarmConfig {
+        let drawn = FarmConfig::from_seed(seed);
+        FarmConfig {
+            faults: self.faults.unwrap_or(drawn.faults),
+            duration: self.duration.map_or(drawn.duration, Nanos::from),
+            ..drawn
+        }
+    }
+
+    /// The seeds of many runs, and on how many threads.
+    fn range(&self, count: u64) -> Result<(Range<u64>, usize), UsageError> {
+        let Some(end) = self.from.checked_add(count) else {
+            let most = u64::MAX - self.from;
+            return Err(UsageError(format!("--seeds {count} are more than {most} from --from")));
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok((self.from..end, self.jobs.map_or(cores, usize::from)))
+    }
+}
+
+impl Simulation for SimConfig {
+    type Report = SimReport;
+    type Totals = Totals;
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn run(&self) -> SimReport {
+        punctual_sim::run(self)
+    }
+
+    fn replay(&self) -> String {
+        replay_command(self)
+    }
+
+    fn is_clean(report: &SimReport) -> bool {
+        report.is_clean()
+    }
+
+    fn add(totals: &mut Totals, report: &SimReport) {
+        totals.add(report);
     }
 }
 
@@ -209,16 +264,11 @@ fn run_one(config: &SimConfig, output: Output) -> anyhow::Result<ExitCode> {
 
 /// Many runs on several threads, up to the first failure.
 fn run_many(args: &SimArgs, count: u64, output: Output) -> anyhow::Result<ExitCode> {
-    let Some(end) = args.from.checked_add(count) else {
-        let most = u64::MAX - args.from;
-        return Err(UsageError(format!("--seeds {count} are more than {most} from --from")).into());
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.map_or(cores, usize::from);
+    let (seeds, jobs) = args.range(count)?;
     let interrupted = interrupt::install()?;
     let configure = |seed| args.config(seed);
     let Sweep { totals, wall, failed, was_interrupted } =
-        sweep::sweep(&configure, args.from..end, jobs, &interrupted, &mut show);
+        sweep::sweep::<SimConfig>(&configure, seeds, jobs, &interrupted, &mut show);
     let failed = failed.map(|failure| Failed::new(&failure.0, &failure.1));
     let verdict = match &failed {
         Some(failed) => format!("seed {} FAILED", failed.seed),
@@ -228,7 +278,7 @@ fn run_many(args: &SimArgs, count: u64, output: Output) -> anyhow::Result<ExitCo
     let runs = grouped(as_f64(totals.runs));
     let mut text = format!("sim of {runs} seeds from {}: {verdict}\n", args.from);
     let (virtual_s, wall_s) = (totals.virtual_ns as f64 / 1e9, wall.as_secs_f64());
-    let ratio = ratio(&totals, wall);
+    let ratio = ratio(totals.virtual_ns, wall);
     let times = format!("{virtual_s:.1} s in {wall_s:.1} s of wall time: {ratio:.0} times as fast");
     text += &row("virtual time", &times);
     text += &counts(&totals);
@@ -236,7 +286,7 @@ fn run_many(args: &SimArgs, count: u64, output: Output) -> anyhow::Result<ExitCo
     finish(output, &text, args.from, totals, wall, failed, was_interrupted)
 }
 
-fn show(progress: &Progress) {
+fn show(progress: &Progress<Totals>) {
     let Progress { totals, seeds, elapsed } = progress;
     let rate = as_f64(totals.runs) / elapsed.as_secs_f64().max(1e-9);
     eprintln_line(&format!(
@@ -286,18 +336,14 @@ fn finish(
     failed: Option<Failed>,
     interrupted: bool,
 ) -> anyhow::Result<ExitCode> {
-    let code = match (&failed, interrupted) {
-        (Some(_), _) => ExitCode::FAILURE,
-        (None, true) => ExitCode::from(INTERRUPTED),
-        (None, false) => ExitCode::SUCCESS,
-    };
+    let code = exit_code(failed.is_some(), interrupted);
     let document = Document {
         schema: SCHEMA,
         program: "sim",
         first_seed,
         totals,
         wall_s: wall.as_secs_f64(),
-        ratio: ratio(&totals, wall),
+        ratio: ratio(totals.virtual_ns, wall),
         interrupted,
         failed,
     };
@@ -305,9 +351,17 @@ fn finish(
     Ok(code)
 }
 
+fn exit_code(has_failed: bool, interrupted: bool) -> ExitCode {
+    match (has_failed, interrupted) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(INTERRUPTED),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
 /// How much faster virtual time went than time.
-fn ratio(totals: &Totals, wall: Duration) -> f64 {
-    totals.virtual_ns as f64 / 1e9 / wall.as_secs_f64().max(1e-9)
+fn ratio(virtual_ns: u64, wall: Duration) -> f64 {
+    virtual_ns as f64 / 1e9 / wall.as_secs_f64().max(1e-9)
 }
 
 fn as_f64(count: u64) -> f64 {

@@ -1,6 +1,7 @@
 //! The documents hold together: nothing is unlisted, no link is dead, and the bytes that the book
 //! shows are the bytes that the code writes.
 
+use crate::help::{commands, is_option};
 use crate::{expect_none, files_under, read, relative, root};
 use punctual_wire::{
     BatchWriter, CloseReason, Features, Handshake, Hello, Key, Limits, MAGIC, Op, OpResult,
@@ -87,6 +88,86 @@ fn the_cluster_page_shows_every_example_configuration() {
     }
     let offenders: Vec<String> = names.into_iter().filter(|name| !page.contains(name)).collect();
     expect_none("examples that docs/cluster.md does not use", &offenders);
+}
+
+#[test]
+fn the_page_on_clusters_of_workers_shows_every_other_example() {
+    let page = read(&root().join("docs/cluster-workers.md"));
+    let mut offenders = Vec::new();
+    for extension in ["sh", "service", "sbatch", "yaml"] {
+        let examples = files_under(&root().join("docs/examples"), extension);
+        assert!(!examples.is_empty(), "there is no example .{extension}");
+        let names = examples.iter().map(|path| relative(path));
+        offenders.extend(names.filter(|name| !page.contains(name)));
+    }
+    expect_none("examples that docs/cluster-workers.md does not use", &offenders);
+}
+
+#[test]
+fn every_command_and_option_that_the_book_shows_exists() {
+    let commands = commands();
+    let (mut calls, mut offenders) = (0, Vec::new());
+    for page in pages() {
+        for call in shown_calls(&read(&page)) {
+            calls += 1;
+            let mut command = "punctual".to_owned();
+            let mut words = call.iter().peekable();
+            while let Some(word) = words.next_if(|word| {
+                let longer = format!("{command} {word}");
+                commands.contains_key(&longer)
+            }) {
+                command = format!("{command} {word}");
+            }
+            let help = &commands[&command];
+            let mut wrong = Vec::new();
+            if help.contains("\nCommands:\n") {
+                let missing = words.peek().filter(|word| !word.starts_with('-'));
+                wrong.extend(missing.map(|word| (*word).clone()));
+            }
+            let options = words.take_while(|word| *word != "--").filter_map(|word| {
+                let name = word.split('=').next()?;
+                (name.len() > 2 && name.starts_with("--")).then_some(name)
+            });
+            let unknown = options.filter(|option| !is_option(help, option));
+            wrong.extend(unknown.map(str::to_owned));
+            let page = relative(&page);
+            offenders.extend(wrong.iter().map(|word| format!("{page}: {command} {word}")));
+        }
+    }
+    assert!(calls > 30, "only {calls} calls were found");
+    expect_none("commands and options that there are not", &offenders);
+}
+
+#[test]
+fn every_defect_of_the_original_has_a_test_that_the_page_on_tasks_names() {
+    const DEFECTS: u32 = 18;
+    let page = read(&root().join("docs/tasks.md"));
+    let mut tests = Vec::new();
+    for path in files_under(&root(), "rs") {
+        let text = read(&path);
+        let names = text.lines().filter_map(|line| {
+            line.trim_start().strip_prefix("fn ")?.strip_suffix("() {")
+        });
+        tests.extend(names.filter(|name| name.starts_with("defect_")).map(str::to_owned));
+    }
+    let mut offenders = Vec::new();
+    for number in 1..=DEFECTS {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {number} | ")));
+        let row = row.unwrap_or_default();
+        let prefix = format!("defect_{number:02}_");
+        let mut own = tests.iter().filter(|name| name.starts_with(&prefix)).peekable();
+        if own.peek().is_none() {
+            offenders.push(format!("{number} has no test {prefix}..."));
+        }
+        let missing = own.filter(|name| !row.contains(&format!("`{name}`")));
+        offenders.extend(missing.map(|name| format!("{number} does not name {name}")));
+        // Every other piece of code in the last cell is a name.
+        let cell = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        let named = cell.split('`').skip(1).step_by(2);
+        let unknown = named.filter(|name| !tests.iter().any(|test| test == name));
+        offenders.extend(unknown.map(|name| format!("{number} names {name}, which is not there")));
+    }
+    expect_none("defects without a test, or whose test is not named", &offenders);
 }
 
 #[test]
@@ -272,6 +353,42 @@ fn text_lines(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The words of every call of the program in the blocks of shell of a page.
+fn shown_calls(page: &str) -> Vec<Vec<String>> {
+    let mut calls = Vec::new();
+    let mut is_shell = false;
+    // A line that ends with a backslash goes on in the next one.
+    for line in page.replace("\\\n", " ").lines() {
+        if line.trim_start().starts_with("```") {
+            is_shell = line.trim() == "```sh";
+            continue;
+        }
+        if !is_shell || line.starts_with('#') {
+            continue;
+        }
+        let line = line.split(" #").next().unwrap_or_default();
+        for part in line.split([';', '|', '&']) {
+            let words: Vec<&str> = part.split_whitespace().collect();
+            let is_program = |word: &&str| {
+                let word = word.trim_start_matches(['(', '$']);
+                word == "punctual" || word.ends_with("/punctual")
+            };
+            let begin = match words.as_slice() {
+                ["cargo", "run", ..] => words.iter().position(|word| *word == "--"),
+                _ => words.iter().position(is_program),
+            };
+            let Some(begin) = begin else { continue };
+            let word = |word: &&str| word.trim_matches(['\'', '"', ')', '(']).to_owned();
+            let call: Vec<String> = words[begin + 1..].iter().map(word).collect();
+            // Else the name of the program is only an argument of another one.
+            if call.first().is_some_and(|word| word.starts_with(char::is_alphabetic)) {
+                calls.push(call);
+            }
+        }
+    }
+    calls
+}
+
 /// The targets of all links and pictures, code spans excepted.
 fn links(page: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -315,4 +432,24 @@ fn the_checker_finds_links_and_headings_but_none_in_code() {
     assert_eq!(anchors(&page), ["one-two-three_4"]);
     let page = "<!-- hex: x -->\n\n```text\n0a ff | ten\n01\n```\n02";
     assert_eq!(hex_block(page, "x"), [0x0a, 0xff, 0x01]);
+}
+
+#[test]
+fn the_checker_finds_calls_of_the_program_in_shell_alone() {
+    let page = [
+        "`punctual not`",
+        "```sh",
+        "cargo run --release -- bench micro --shards 2  # punctual no",
+        "export X=1; (punctual task run \\",
+        "    file --slots=2) && ssh node1 /opt/punctual owd",
+        "cargo test --package punctual --test it",
+        "# punctual no",
+        "```",
+        "```text",
+        "punctual no",
+        "```",
+    ];
+    let calls = shown_calls(&page.join("\n"));
+    let calls: Vec<String> = calls.iter().map(|call| call.join(" ")).collect();
+    assert_eq!(calls, ["bench micro --shards 2", "task run file --slots=2", "owd"]);
 }

@@ -4,7 +4,7 @@ use crate::root;
 use crate::support::run;
 use std::collections::BTreeMap;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 29] = [
     "punctual",
     "punctual bench",
     "punctual bench micro",
@@ -17,6 +17,23 @@ const COMMANDS: [&str; 12] = [
     "punctual owd",
     "punctual serve",
     "punctual sim",
+    "punctual task",
+    "punctual task bench",
+    "punctual task cancel",
+    "punctual task export",
+    "punctual task jobs",
+    "punctual task manager",
+    "punctual task remove",
+    "punctual task requeue",
+    "punctual task retry",
+    "punctual task run",
+    "punctual task serve",
+    "punctual task status",
+    "punctual task stop-worker",
+    "punctual task submit",
+    "punctual task watch",
+    "punctual task worker",
+    "punctual task workers",
 ];
 
 #[test]
@@ -71,7 +88,7 @@ fn the_version_is_that_of_the_package() {
 }
 
 /// Every command with its help, found by asking each for its subcommands.
-fn commands() -> BTreeMap<String, String> {
+pub(crate) fn commands() -> BTreeMap<String, String> {
     let mut commands = BTreeMap::new();
     let mut open = vec!["punctual".to_owned()];
     while let Some(command) = open.pop() {
@@ -100,8 +117,9 @@ fn examples(help: &str) -> Vec<&str> {
     section.take_while(|line| !line.is_empty()).map(str::trim).collect()
 }
 
-fn is_option(help: &str, option: &str) -> bool {
-    let is_part = |character: char| character.is_alphanumeric() || character == '-';
+/// Whether the help has this option, in its part before the examples.
+pub(crate) fn is_option(help: &str, option: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || "-_".contains(character);
     help.split("Examples:").next().is_some_and(|help| {
         help.split(|character: char| !is_part(character)).any(|word| word == option)
     })

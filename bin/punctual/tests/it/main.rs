@@ -6,7 +6,9 @@
 mod bank;
 mod bench;
 mod cluster;
+mod cluster_examples;
 mod crash;
+mod dashboard;
 mod docs;
 mod durability;
 mod durability_faults;
@@ -18,6 +20,11 @@ mod owd;
 mod proxy;
 mod sim;
 mod support;
+mod task_bed;
+mod task_bench;
+mod task_faults;
+mod task_run;
+mod task_serve;
 mod tidy;
 mod usage;
 

@@ -87,3 +87,25 @@ fn ctrl_c_ends_a_sweep_early_with_what_was_done() {
     assert!(ended.stdout.contains("interrupted, no violation so far"), "{}", ended.stdout);
     assert!(ended.stdout.contains("committed"), "{}", ended.stdout);
 }
+
+#[test]
+fn the_task_farm_is_simulated_the_same_every_time() {
+    let dir = folder();
+    let file = dir.path().join("farm.json");
+    let [first, second] = [0, 1].map(|_| run(&["sim", "--tasks", "--seed", "3"]));
+    first.expect_code(0);
+    assert!(first.stdout.starts_with("sim of tasks of seed 3: no violation\n"), "{}", first.stdout);
+    assert_eq!(first.stdout, second.stdout);
+    let ended = run(&["sim", "--tasks", "--seeds", "10", "--json", text(&file)]);
+    ended.expect_code(0);
+    let report = document(&file);
+    assert_eq!((&report["program"], &report["failed"]), (&Value::from("sim-tasks"), &Value::Null));
+    assert!(number(&report, "/counts/done") > 0.0, "{report:#}");
+}
+
+#[test]
+fn options_of_transactions_are_not_for_the_task_farm() {
+    let ended = run(&["sim", "--tasks", "--seed", "3", "--shards", "2"]);
+    ended.expect_code(2);
+    assert!(ended.stderr.contains("--shards"), "{}", ended.stderr);
+}

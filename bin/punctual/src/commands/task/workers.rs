@@ -1,0 +1,144 @@
+//! `punctual task workers`.
+
+use super::connect::ClientArgs;
+use super::lines::Lines;
+use super::status::since;
+use super::text::{shown, size, span, table};
+use crate::commands::output::print;
+use clap::Args;
+use punctual_load::summary::fmt_ns;
+use punctual_runtime::tasks::OwnedWorker;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// The names of the columns.
+const HEAD: [&str; 10] = [
+    "worker",
+    "state",
+    "tasks",
+    "ahead",
+    "cores",
+    "memory free",
+    "done",
+    "failed",
+    "mean",
+    "heard",
+];
+
+/// List the workers, what they have and what they do
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  punctual task workers
+  punctual task workers --json")]
+pub(crate) struct WorkersArgs {
+    /// Print a line of JSON for each
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    server: ClientArgs,
+}
+
+/// A worker, for programs.
+#[derive(Debug, Serialize)]
+struct WorkerLine {
+    kind: &'static str,
+    name: String,
+    host: String,
+    pid: u32,
+    state: &'static str,
+    slots: u32,
+    memory_bytes: u64,
+    cores: f64,
+    prefetch: u32,
+    running: u32,
+    ahead: u32,
+    done: u64,
+    failed: u64,
+    lost: u64,
+    memory_free_bytes: u64,
+    cores_used: f64,
+    /// Of its tasks; 0 if it is not known.
+    mean_ns: u64,
+    enlisted_ns: i64,
+    heard_ns: i64,
+}
+
+fn state(worker: &OwnedWorker) -> &'static str {
+    match (worker.is_linked, worker.capacity.is_draining) {
+        (false, _) => "lost",
+        (true, true) => "draining",
+        (true, false) if worker.running > 0 => "busy",
+        (true, false) => "idle",
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs the command.
+pub(super) fn workers(args: &WorkersArgs) -> anyhow::Result<ExitCode> {
+    let workers = args.server.connect()?.workers()?;
+    if !args.json {
+        print(&workers_text(&workers))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = Lines::to_stdout();
+    for worker in &workers {
+        out.write(&line(worker))?;
+    }
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(worker: &OwnedWorker) -> WorkerLine {
+    WorkerLine {
+        kind: "worker",
+        name: text(&worker.name),
+        host: text(&worker.host),
+        pid: worker.pid,
+        state: state(worker),
+        slots: worker.capacity.slots,
+        memory_bytes: worker.capacity.memory,
+        cores: f64::from(worker.capacity.cores_milli) / 1e3,
+        prefetch: worker.capacity.prefetch,
+        running: worker.running,
+        ahead: worker.ahead,
+        done: worker.done,
+        failed: worker.failed,
+        lost: worker.lost,
+        memory_free_bytes: worker.memory_free,
+        cores_used: f64::from(worker.cores_used_milli) / 1e3,
+        mean_ns: worker.mean_ns,
+        enlisted_ns: worker.enlisted,
+        heard_ns: worker.heard,
+    }
+}
+
+/// A line for each worker below the names of the columns.
+pub(super) fn workers_text(workers: &[OwnedWorker]) -> String {
+    let row = |worker: &OwnedWorker| {
+        let mean = if worker.mean_ns == 0 { "-".to_owned() } else { fmt_ns(worker.mean_ns) };
+        let cores = |milli: u32| f64::from(milli) / 1e3;
+        [
+            shown(&worker.name, 40),
+            state(worker).to_owned(),
+            format!("{}/{}", worker.running, worker.capacity.slots),
+            worker.ahead.to_string(),
+            format!(
+                "{:.1}/{:.1}",
+                cores(worker.cores_used_milli),
+                cores(worker.capacity.cores_milli)
+            ),
+            format!("{} of {}", size(worker.memory_free), size(worker.capacity.memory)),
+            worker.done.to_string(),
+            worker.failed.to_string(),
+            mean,
+            format!("{} ago", span(since(worker.heard))),
+        ]
+    };
+    let rows: Vec<[String; 10]> =
+        std::iter::once(HEAD.map(str::to_owned)).chain(workers.iter().map(row)).collect();
+    table(&rows).join("\n") + "\n"
+}
