@@ -11,7 +11,8 @@ const OUTPUT_FILE_BYTES_MAX: u64 = 64 << 20;
 /// How a [`ProcessRunner`](crate::ProcessRunner) runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessConfig {
-    /// Name of the worker, which its tasks see as `PUNCTUAL_WORKER`.
+    /// Name of the worker, which its tasks see as `PUNCTUAL_WORKER`, until the queue gives it
+    /// another one.
     pub worker: String,
     /// What runs `shell` tasks that need a shell.
     pub shell: PathBuf,

@@ -17,9 +17,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// This program, whatever has become of its file.
 const OWN_PROGRAM: &[u8] = b"/proc/self/exe";
@@ -30,8 +31,11 @@ const OWN_NAME: &[u8] = b"punctual";
 const WORD_BYTES: usize = size_of::<i64>();
 /// Words that may wait for a guardian that does not read; then it is given up.
 const QUEUE_BYTES_MAX: usize = 64 << 10;
-/// Words that are read at once.
-const BUFFER_BYTES: usize = 4 << 10;
+/// Words that are read at once: all that a pipe holds.
+const BUFFER_BYTES: usize = 64 << 10;
+/// From one reading to the next. There is no hurry, and a guardian that wakes up for each task
+/// takes time from the tasks.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Sessions that a guardian remembers; no machine has more processes that matter.
 const SESSIONS_MAX: usize = 1 << 17;
 
@@ -73,6 +77,11 @@ impl Guardian {
         };
         let child = spawner.spawn(&orders).map_err(|error| io::Error::from(error.errno))?;
         Ok(Self { child, pipe, queued: Vec::new() })
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.pid.as_raw_pid()
     }
 
     /// A session has begun.
@@ -121,21 +130,23 @@ pub fn guardian_main(input: impl Read) {
 /// Remembers the sessions that it is told of by words of eight bytes (little-endian: a session
 /// that has begun, or minus one that has ended), until the input ends; then kills all processes of
 /// those that are left.
-pub fn guard(input: impl Read) {
-    let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+pub fn guard(mut input: impl Read) {
     let mut sessions: HashSet<i32> = HashSet::new();
-    let mut word = [0; WORD_BYTES];
-    while input.read_exact(&mut word).is_ok() {
-        let word = i64::from_le_bytes(word);
-        // Neither "all processes" (-1 as an argument of kill) nor init can be a task.
-        let Some(session) = i32::try_from(word.unsigned_abs()).ok().filter(|it| *it > 1) else {
-            continue;
+    let mut buffer = vec![0_u8; BUFFER_BYTES];
+    // Of a word that has not come as a whole.
+    let mut kept = 0;
+    loop {
+        let end = match input.read(&mut buffer[kept..]) {
+            Ok(0) => break,
+            Ok(len) => kept + len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => kept,
+            Err(_) => break,
         };
-        if word < 0 {
-            sessions.remove(&session);
-        } else if sessions.len() < SESSIONS_MAX {
-            sessions.insert(session);
-        }
+        let (words, rest) = buffer[..end].as_chunks::<WORD_BYTES>();
+        kept = rest.len();
+        words.iter().for_each(|word| heed(&mut sessions, i64::from_le_bytes(*word)));
+        buffer.copy_within(end - kept..end, 0);
+        std::thread::sleep(PAUSE);
     }
     if sessions.is_empty() {
         return;
@@ -145,5 +156,17 @@ pub fn guard(input: impl Read) {
         for group in sessions.into_iter().filter_map(Pid::from_raw) {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
+    }
+}
+
+/// Does as a word says; one that means nothing is ignored.
+fn heed(sessions: &mut HashSet<i32>, word: i64) {
+    // Neither "all processes" (-1 as an argument of kill) nor init can be a task.
+    let session = i32::try_from(word.unsigned_abs()).ok().filter(|session| *session > 1);
+    let Some(session) = session else { return };
+    if word < 0 {
+        sessions.remove(&session);
+    } else if sessions.len() < SESSIONS_MAX {
+        sessions.insert(session);
     }
 }

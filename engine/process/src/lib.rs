@@ -9,10 +9,11 @@
 //! it in files of the task's own directory. However much it writes, memory stays bounded and the
 //! other tasks go on.
 //!
-//! Nothing of a task survives it. When its process ends, whatever else is in its session is killed;
-//! when the worker's thread ends, the kernel kills the processes of its tasks; and when the worker
-//! is killed, its *guardian*, a second process that does nothing else, kills what the tasks
-//! themselves have started (see [`guardian_main`]).
+//! Nothing of a task survives it. When its process ends, whatever else is in its group is killed at
+//! once, and what has left the group within the session soon after; when the worker's thread ends,
+//! the kernel kills the processes of its tasks; and when the worker is killed, its *guardian*, a
+//! second process that does nothing else, kills what the tasks themselves have started (see
+//! [`guardian_main`]).
 //!
 //! Linux only, from 5.4 on.
 

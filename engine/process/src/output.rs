@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The last bytes of something long.
@@ -136,7 +137,7 @@ impl Stream {
         self.file_room -= len as u64;
         if let OutputFile::NotYet(path) = &mut self.file {
             let path = std::mem::take(path);
-            self.file = match File::create(&path) {
+            self.file = match create(&path) {
                 Ok(file) => OutputFile::Open { file, path },
                 Err(error) => OutputFile::Failed(trouble(&path, &error)),
             };
@@ -165,6 +166,14 @@ impl Stream {
     pub(crate) fn into_parts(self) -> (u64, Vec<u8>) {
         self.tail.into_parts()
     }
+}
+
+/// Begins a file. A task may have put something else in its place: a link is not followed, and a
+/// pipe that nobody reads is not waited for.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
 fn trouble(path: &Path, error: &io::Error) -> String {
@@ -259,7 +268,13 @@ mod tests {
     fn a_file_that_cannot_be_written_is_told_of_and_stops_nothing() {
         let full = PathBuf::from("/dev/full");
         let missing = PathBuf::from("/proc/no/such/file");
-        for path in [full, missing] {
+        let folder = tempfile::tempdir().expect("a directory");
+        let [pipe, link, other] = ["pipe", "link", "other"].map(|name| folder.path().join(name));
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a pipe that nobody reads");
+        std::os::unix::fs::symlink(&other, &link).expect("a link");
+        for path in [full, missing, pipe, link] {
             let (mut stream, writer) = Stream::new(8, Some(path.clone()), 6).expect("a pipe");
             write_all(&writer, b"0123456789");
             assert_eq!(stream.read(&mut [0; 4], 100), Flow::Dry);
@@ -267,5 +282,6 @@ mod tests {
             assert!(trouble.contains(&path.display().to_string()), "{trouble}");
             assert_eq!(stream.into_parts(), (10, b"23456789".to_vec()));
         }
+        assert!(!other.exists(), "what the link leads to is not ours");
     }
 }

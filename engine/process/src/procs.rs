@@ -62,6 +62,29 @@ pub(crate) fn kill_sessions(sessions: &HashSet<i32>) -> io::Result<usize> {
     Ok(killed.len())
 }
 
+/// Those of these sessions in which something is left, although their first process was reaped. Who
+/// has its number now is somebody else, and has a session of its own.
+pub(crate) fn left_behind(sessions: &HashSet<i32>) -> io::Result<HashSet<i32>> {
+    let (mut left, mut led) = (HashSet::new(), HashSet::new());
+    visit(|process| {
+        if !sessions.contains(&process.session) {
+            return;
+        }
+        if process.pid == process.session {
+            led.insert(process.session);
+        } else if !process.is_dead {
+            left.insert(process.session);
+        }
+    })?;
+    left.retain(|session| !led.contains(session));
+    Ok(left)
+}
+
+/// The session of a process.
+pub(crate) fn session_of(pid: i32) -> Option<i32> {
+    read(pid).map(|process| process.session)
+}
+
 /// Kills a process, and surely no other that has got its number.
 fn kill(process: Process) {
     let Some(pid) = Pid::from_raw(process.pid) else { return };
@@ -122,11 +145,32 @@ mod tests {
         .expect("a /proc");
         let mine = mine.expect("this process");
         assert!(mine.resident > 0 && !mine.is_dead);
+        assert_eq!(session_of(me), Some(mine.session));
     }
 
     #[test]
     fn a_session_without_processes_is_nothing_to_kill() {
         // No process has a negative number.
         assert_eq!(kill_sessions(&HashSet::from([-1])).expect("a /proc"), 0);
+        assert!(left_behind(&HashSet::from([-1])).expect("a /proc").is_empty());
+    }
+
+    #[test]
+    fn a_session_whose_first_process_is_there_is_not_left_behind() {
+        let led = || {
+            let mut led = HashSet::new();
+            visit(|process| {
+                if process.pid == process.session {
+                    led.insert(process.session);
+                }
+            })
+            .expect("a /proc");
+            led
+        };
+        let before = led();
+        assert!(!before.is_empty(), "there is always one");
+        let left = left_behind(&before).expect("a /proc");
+        // One may have ended meanwhile.
+        assert!(left.is_disjoint(&led()), "{left:?}");
     }
 }

@@ -129,7 +129,7 @@ impl Run {
         };
         let (cpu, peak) = ended.map(|ended| (ended.cpu, ended.memory_peak)).unwrap_or_default();
         // A peak that is not above our own says nothing about the task.
-        let peak = if peak > sys::own_memory_peak() { peak } else { 0 };
+        let peak = if sys::is_above_own_peak(peak) { peak } else { 0 };
         self.remove_folder();
         let (stdout_bytes, stdout) = self.stdout.into_parts();
         let (stderr_bytes, stderr) = self.stderr.into_parts();

@@ -11,7 +11,7 @@ use crate::guardian::Guardian;
 use crate::output::above_standard;
 use crate::procs;
 use crate::run::Run;
-use crate::sys::Spawner;
+use crate::sys::{self, Spawner};
 use crate::usage::Sampler;
 use mio::unix::SourceFd;
 use punctual_core::Nanos;
@@ -20,7 +20,7 @@ use punctual_link::ParkHandle;
 use punctual_runtime::tasks::TaskRunner;
 use punctual_wire::task::{OUTPUT_BYTES_MAX, Variables};
 use rustix::event::epoll;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -29,6 +29,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes that are read from an output by one call of the system.
@@ -39,6 +40,10 @@ const FILES_WANTED: u64 = 1 << 16;
 const GUARDIANS_MAX: u32 = 8;
 /// How long a runner that is dropped waits for what it has killed.
 const DROP_PATIENCE: Duration = Duration::from_secs(2);
+/// Sessions of ended runs that wait to be looked through.
+const LEFT_MAX: usize = 1 << 16;
+/// Runners of this process.
+static RUNNERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs tasks as processes.
 ///
@@ -65,6 +70,9 @@ pub struct ProcessRunner {
     ending: Vec<u64>,
     /// Sessions that were killed, and in which there may be more than one group.
     sweeps: HashSet<i32>,
+    /// Sessions of runs that have ended. What has left its group and holds no output open may be
+    /// there still; it is looked for all together now and then, as a look takes time.
+    left: HashSet<i32>,
     guardian: Option<Guardian>,
     guardians_left: u32,
     sampler: Sampler,
@@ -103,6 +111,7 @@ impl ProcessRunner {
             done: VecDeque::new(),
             ending: Vec::new(),
             sweeps: HashSet::new(),
+            left: HashSet::new(),
             guardian: None,
             guardians_left: GUARDIANS_MAX,
             sampler: Sampler::new(config.sample_interval, cores),
@@ -112,6 +121,8 @@ impl ProcessRunner {
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             config,
         };
+        // From here on: whatever becomes of it, it is dropped.
+        RUNNERS.fetch_add(1, Ordering::Relaxed);
         runner.guardian = runner.start_guardian().map_err(ProcessError::Guardian)?;
         Ok(runner)
     }
@@ -148,14 +159,53 @@ impl ProcessRunner {
         }
     }
 
-    /// Looks how much memory the runs have that have run for a while.
-    fn measure(&mut self, now: Nanos) {
+    /// Looks through all processes, though not too often: for what runs that have ended have left
+    /// behind, and how much memory those have that have run for a while.
+    fn look_through(&mut self, now: Nanos) {
         let interval = self.sampler.interval();
-        let mut started = self.runs.values().map(Run::started);
-        if !self.sampler.may_scan(now) || !started.any(|start| now.since(start) >= interval) {
+        let is_long = |run: &Run| now.since(run.started()) >= interval;
+        let has_long = self.runs.values().any(is_long);
+        if !self.sampler.may_scan(now) || !(has_long || !self.left.is_empty()) {
             return;
         }
         let begin = Instant::now();
+        self.end_left();
+        if has_long {
+            self.measure();
+        }
+        self.sampler.scanned(now, begin.elapsed());
+    }
+
+    /// Kills what runs that have ended have left in their sessions.
+    fn end_left(&mut self) {
+        let sessions = std::mem::take(&mut self.left);
+        if sessions.is_empty() {
+            return;
+        }
+        match procs::left_behind(&sessions) {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => watch::kill(&left),
+            Err(error) => tracing::debug!(%error, "what tasks have left cannot be looked for"),
+        }
+    }
+
+    /// Reaps what tasks have left behind: the first process of a container is the parent of all
+    /// orphans in it. Other children of this process are in its own session, or another runner's.
+    fn reap_orphans(&self) {
+        if !getpid().is_init() || RUNNERS.load(Ordering::Relaxed) != 1 {
+            return;
+        }
+        let own = procs::session_of(getpid().as_raw_pid());
+        let is_orphan = |pid: i32| {
+            let is_guardian = self.guardian.as_ref().is_some_and(|guardian| guardian.pid() == pid);
+            let is_task = self.runs.values().any(|run| run.session() == pid);
+            !is_guardian && !is_task && procs::session_of(pid) != own
+        };
+        sys::reap_orphans(is_orphan);
+    }
+
+    /// Looks how much memory each run has.
+    fn measure(&mut self) {
         let mut memory: HashMap<i32, u64> = HashMap::new();
         let add = |process: procs::Process| {
             let sum = memory.entry(process.session).or_default();
@@ -164,7 +214,6 @@ impl ProcessRunner {
         if let Err(error) = procs::visit(add) {
             tracing::debug!(%error, "the memory of the tasks cannot be measured");
         }
-        self.sampler.scanned(now, begin.elapsed());
         for run in self.runs.values_mut() {
             run.note_memory(memory.get(&run.session()).copied().unwrap_or(0));
         }
@@ -179,6 +228,12 @@ impl TaskRunner for ProcessRunner {
             tracing::warn!(%error, "the ends of tasks cannot wake the worker; it looks for them");
         }
         self.are_cores_others = self.cores != sched_getaffinity(None).ok();
+        // There may be more since this was made.
+        self.spawner.look_again();
+    }
+
+    fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.config.worker);
     }
 
     fn launch(&mut self, now: Nanos, lease: &Lease) -> Result<(), Exit> {
@@ -191,6 +246,8 @@ impl TaskRunner for ProcessRunner {
     fn stop(&mut self, run: RunId) {
         if let Some(run) = self.runs.get(&run.0) {
             run.signal(Signal::TERM);
+            // A process that is stopped would not hear of it.
+            run.signal(Signal::CONT);
         }
     }
 
@@ -219,8 +276,10 @@ impl TaskRunner for ProcessRunner {
     }
 
     fn usage(&mut self, now: Nanos) -> Option<Usage> {
-        let usage = self.sampler.sample(now, self.runs.is_empty())?;
-        self.measure(now);
+        let is_idle = self.runs.is_empty() && self.left.is_empty();
+        let usage = self.sampler.sample(now, is_idle)?;
+        self.look_through(now);
+        self.reap_orphans();
         Some(usage)
     }
 
@@ -239,6 +298,8 @@ impl TaskRunner for ProcessRunner {
 
 impl Drop for ProcessRunner {
     fn drop(&mut self) {
+        RUNNERS.fetch_sub(1, Ordering::Relaxed);
+        self.end_left();
         if self.runs.is_empty() {
             return;
         }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How often an idle worker looks, at most.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// Nothing is looked at more often than this.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// To look through all processes may take one part in so many of the time.
 const SCAN_SHARE: u32 = 100;
 /// Enough for the lines of `/proc/meminfo` that count.
@@ -46,7 +48,7 @@ impl Sampler {
         let all = stat.as_ref().and_then(|stat| read_text(stat, STAT_BYTES_ALL));
         let online = all.map_or(0, |text| core_lines(&text).count());
         Self {
-            interval,
+            interval: interval.max(INTERVAL_MIN),
             due: Nanos::ZERO,
             scan_due: Nanos::ZERO,
             meminfo: open("/proc/meminfo"),

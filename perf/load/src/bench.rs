@@ -18,7 +18,9 @@ use hdrhistogram::Histogram;
 use measured::Measured;
 use punctual_runtime::config::Config;
 use punctual_runtime::journal::RecoveryReport;
-use punctual_runtime::{CloseReason, Engine, EngineError, EngineInfo, ShardId, Transport};
+use punctual_runtime::{
+    CloseReason, Counters, Engine, EngineError, EngineInfo, ShardId, Transport,
+};
 use recover::recover;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -151,6 +153,8 @@ pub enum Stage {
 pub enum Progress {
     /// The engine runs.
     Started(EngineInfo),
+    /// What it counts from now on.
+    Counting(Counters),
     /// The next stage begins.
     Stage(Stage),
     /// About a second has passed.
@@ -192,6 +196,7 @@ pub fn run(
     plan.hdr.as_deref().map_or(Ok(()), HdrFiles::prepare).map_err(BenchError::HdrDir)?;
     let Started { engine, phase, events } = start(plan, Phase::Load)?;
     progress(Progress::Started(engine.info().clone()));
+    progress(Progress::Counting(engine.counters().clone()));
     let mut run = Run::new(plan, phase, events, interrupt, &mut *progress);
     let outcome = run.stages(&engine);
     run.phase.set(Phase::Done);

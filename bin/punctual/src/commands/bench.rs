@@ -2,6 +2,7 @@
 
 mod durability;
 mod micro;
+mod observer;
 mod pingpong;
 mod roofline;
 

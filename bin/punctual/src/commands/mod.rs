@@ -2,16 +2,20 @@
 
 pub(crate) mod bench;
 pub(crate) mod env;
+mod http;
 pub(crate) mod journal;
 mod output;
 pub(crate) mod owd;
 pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod task;
+mod token;
 
+use punctual_dashboard::DashboardError;
 use punctual_load::BenchError;
 use punctual_load::pingpong::PingPongError;
 use punctual_process::ProcessError;
+use punctual_redis::{BrokerError, RedisError};
 use punctual_runtime::config::ConfigError;
 use punctual_runtime::tasks::{TaskClientError, TaskServerError, TaskWorkerError};
 use punctual_runtime::{EngineError, JournalError};
@@ -43,6 +47,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.downcast_ref::<JournalError>().is_some_and(JournalError::is_usage)
             || cause.downcast_ref::<BenchError>().is_some_and(BenchError::is_usage)
             || cause.downcast_ref::<PingPongError>().is_some_and(PingPongError::is_usage)
+            || cause.downcast_ref::<DashboardError>().is_some_and(DashboardError::is_usage)
             || is_usage_of_tasks(cause)
     });
     if usage { USAGE } else { FAILED }
@@ -54,6 +59,8 @@ fn is_usage_of_tasks(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<TaskServerError>().is_some_and(TaskServerError::is_usage)
         || cause.downcast_ref::<TaskClientError>().is_some_and(TaskClientError::is_usage)
         || cause.downcast_ref::<TaskWorkerError>().is_some_and(TaskWorkerError::is_usage)
+        || cause.downcast_ref::<RedisError>().is_some_and(RedisError::is_usage)
+        || cause.downcast_ref::<BrokerError>().is_some_and(BrokerError::is_usage)
         || matches!(cause.downcast_ref::<TaskFileError>(), Some(TaskFileError::Open { .. }))
         || matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::TaskDirs { .. }))
 }

@@ -1,10 +1,12 @@
 //! `punctual serve`: shards for other processes.
 
+use crate::commands::http::HttpArgs;
 use crate::commands::{UsageError, journal};
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use clap::Args;
 use flume::RecvTimeoutError;
+use punctual_dashboard::Source;
 use punctual_runtime::config::{Config, DurabilityMode, Modes};
 use punctual_runtime::{Counter, Engine};
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
   punctual serve --config docs/examples/two-shards.toml --shards 0    first terminal
   punctual serve --config docs/examples/two-shards.toml --shards 1    second terminal
   punctual serve --config docs/examples/one-shard.toml --durability journal --journal-dir data
+  punctual serve --config docs/examples/one-shard.toml --http 7472    with a page to watch
 
 What a shard holds is in memory and gone when the process ends, unless the shard has a journal as
 well (--durability, or the section [durability] of the file). Then it goes on from that at the next
@@ -42,10 +45,14 @@ pub(crate) struct ServeArgs {
     /// Where the journals are, instead of where the file says: each shard has a directory in DIR
     #[arg(long, value_name = "DIR")]
     journal_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    args.http.check()?;
     let config = config(args)?;
     let interrupted = interrupt::install()?;
     let engine = Engine::serve(config).start_shards()?;
@@ -57,9 +64,14 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         eprintln_line(&format!("shard {shard} serves at {endpoint} on core {core}"));
     }
     journal::show_recoveries(&info.recoveries);
+    let counters = engine.counters().clone();
+    let source = Source::counters(&counters);
+    let dashboard = args.http.start("shards", &info.shard_cores, source)?;
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &engine)?;
-    let counters = engine.counters().clone();
+    if let Some(dashboard) = dashboard {
+        dashboard.stop();
+    }
     engine.stop()?;
     let sum = |counter| counters.sum("shard", counter);
     eprintln_line(&format!(

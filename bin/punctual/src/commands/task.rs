@@ -2,6 +2,8 @@
 
 mod bar;
 mod bench;
+mod bridge;
+mod conf;
 mod connect;
 mod control;
 mod export;

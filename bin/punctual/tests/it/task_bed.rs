@@ -117,6 +117,18 @@ impl Farm {
         documents.filter(|document| document["kind"] == "task").collect()
     }
 
+    /// All tasks, as soon as they are as they should be.
+    pub(crate) fn wait_for_tasks(&self, are_they: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let start = Instant::now();
+        loop {
+            let tasks = self.tasks();
+            if are_they(&tasks) {
+                return tasks;
+            }
+            assert!(start.elapsed() < PATIENCE, "they stay as they are: {tasks:#?}");
+        }
+    }
+
     /// The state of each task.
     pub(crate) fn states(&self) -> Vec<String> {
         let state = |task: &Value| task["state"].as_str().expect("a state").to_owned();

@@ -23,7 +23,7 @@ fn only_task(farm: &Farm) -> Value {
 }
 
 #[test]
-fn a_task_of_a_killed_worker_dies_with_it_and_is_finished_by_another() {
+fn defect_04_a_task_of_a_killed_worker_dies_with_it_and_is_finished_by_another() {
     let farm = Farm::new();
     let _server = farm.serve(&["--reconnect-grace", "10ms"]);
     let (up, gate) = (farm.fifo("up"), farm.fifo("gate"));
@@ -45,7 +45,7 @@ fn a_task_of_a_killed_worker_dies_with_it_and_is_finished_by_another() {
 }
 
 #[test]
-fn a_server_that_is_killed_in_the_middle_goes_on_from_its_journal_and_loses_nothing() {
+fn defect_05_after_a_server_was_killed_in_the_middle_its_workers_go_on_and_nothing_is_lost() {
     const TASKS: usize = 200;
     let farm = Farm::new();
     let mut server = farm.serve(&[]);
@@ -188,7 +188,7 @@ fn a_task_that_floods_its_output_costs_no_more_than_the_end_of_it() {
 }
 
 #[test]
-fn output_that_is_no_text_is_no_failure() {
+fn defect_10_output_that_is_no_text_is_no_failure() {
     let farm = Farm::new();
     let _server = farm.serve(&[]);
     let _worker = farm.work("node1", &[]);

@@ -69,7 +69,7 @@ fn a_failure_is_told_with_its_reason_and_the_last_line_of_its_standard_error() {
 }
 
 #[test]
-fn a_failed_task_is_tried_again_as_often_as_is_said() {
+fn defect_07_a_failed_task_is_tried_again_as_often_as_is_said_by_the_only_worker() {
     let farm = Farm::new();
     let tries = farm.path("tries");
     let command = format!("echo try >> {0}; test $(wc -l < {0}) -ge 3", text(&tries));

@@ -134,7 +134,7 @@ fn a_task_that_runs_is_stopped_when_it_is_cancelled_or_put_back() {
 }
 
 #[test]
-fn workers_are_listed_and_asked_to_stop() {
+fn defect_06_workers_are_listed_and_stop_when_they_are_asked_to() {
     let farm = Farm::new();
     let _server = farm.serve(&[]);
     let options = ["--slots", "3", "--memory", "1GiB", "--cores", "1.5"];
@@ -163,6 +163,10 @@ fn workers_are_listed_and_asked_to_stop() {
     assert!(ended.error().contains("no worker has this name"), "{}", ended.stderr);
     farm.tell(&["stop-worker", "--all"]);
     second.finish().expect_code(0);
+    // Whoever comes later was not meant, and nobody takes the order for a task.
+    let _third = farm.work("node1", &[]);
+    farm.tell(&["submit", &farm.file("tasks", &nothing(1)), "--wait"]);
+    assert_eq!(farm.states(), ["done"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod ending;
 mod link;
 mod memory;
 mod order;
+mod settings;
 
 use punctual_core::Nanos;
 use punctual_core::task::{Action, Exit, Prefetch, RunId, TaskWorker, TaskWorkerConfig, Usage};

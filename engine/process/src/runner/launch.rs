@@ -12,12 +12,21 @@ use punctual_core::Nanos;
 use punctual_core::task::Lease;
 use punctual_wire::task::{PayloadKind, TaskPayload};
 use rustix::event::epoll;
+use rustix::io::Errno;
 use std::ffi::CString;
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// Names of the files of the outputs.
+const STDOUT: &str = "stdout";
+const STDERR: &str = "stderr";
+/// Who may look into the directory of a task: who runs it.
+const FOLDER_MODE: u32 = 0o700;
 
 impl ProcessRunner {
     pub(super) fn try_launch(&mut self, now: Nanos, lease: &Lease) -> Result<(), LaunchError> {
@@ -39,6 +48,8 @@ impl ProcessRunner {
         if let Some(guardian) = &mut self.guardian {
             guardian.add(run.session());
         }
+        // If another one had the number, nothing of that is left.
+        self.left.remove(&run.session());
         self.runs.insert(lease.run.0, run);
         self.flush_guardian();
         self.sampler.wake(now);
@@ -61,8 +72,8 @@ impl ProcessRunner {
         } else {
             Some(CString::new(cwd).map_err(|_| NulInside).map_err(nul("directory"))?)
         };
-        let (stdout, stdout_end) = self.stream("stdout", folder.as_deref())?;
-        let (stderr, stderr_end) = self.stream("stderr", folder.as_deref())?;
+        let (stdout, stdout_end) = self.stream(STDOUT, folder.as_deref())?;
+        let (stderr, stderr_end) = self.stream(STDERR, folder.as_deref())?;
         let orders = Orders {
             steps: &steps,
             environment: environment.strings(),
@@ -102,17 +113,34 @@ impl ProcessRunner {
         Ok(())
     }
 
-    /// The task's own directory. One that is there already is of the same attempt, from before the
-    /// worker was started again, and is used as it is.
+    /// The task's own directory, which nobody else can look into. One that is there already is of
+    /// the same attempt, from before the worker was started again, or of a queue that counted from
+    /// the start again: it is used as it is, but for the outputs of before.
     fn make_folder(&self, lease: &Lease) -> Result<Option<PathBuf>, LaunchError> {
         let Some(dirs) = &self.config.task_dirs else { return Ok(None) };
         let folder = dirs.join(format!("{}.{}", lease.task, lease.attempt.0));
-        match std::fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(LaunchError::TaskDir { dir: folder, source: error })
-            }
-            _ => Ok(Some(folder)),
+        let made = match DirBuilder::new().mode(FOLDER_MODE).create(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.reuse(&folder),
+            made => made,
+        };
+        match made {
+            Ok(()) => Ok(Some(folder)),
+            Err(source) => Err(LaunchError::TaskDir { dir: folder, source }),
         }
+    }
+
+    fn reuse(&self, folder: &Path) -> io::Result<()> {
+        // A link might lead anywhere.
+        if !folder.symlink_metadata()?.is_dir() {
+            return Err(Errno::NOTDIR.into());
+        }
+        if self.config.output_file_bytes_max > 0 {
+            for name in [STDOUT, STDERR] {
+                // What is not there is as good; and what cannot be removed cannot be written.
+                let _ = std::fs::remove_file(folder.join(name));
+            }
+        }
+        Ok(())
     }
 
     fn environment(

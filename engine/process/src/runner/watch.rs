@@ -1,6 +1,6 @@
 //! What running tasks say: output, and the end.
 
-use super::ProcessRunner;
+use super::{LEFT_MAX, ProcessRunner};
 use crate::procs;
 use crate::run::Run;
 use punctual_core::Nanos;
@@ -71,7 +71,7 @@ impl ProcessRunner {
         run.read(&mut self.buffer);
         if run.is_silent() && (has_ended || run.until().is_some()) {
             self.finish(id, now, exits);
-        } else if has_ended {
+        } else if has_ended && run.until().is_none() {
             run.wait_until(now + Nanos::from(OUTPUT_GRACE));
             // It would be told again and again.
             if let Err(error) = epoll::delete(&self.events, run.pidfd()) {
@@ -94,6 +94,12 @@ impl ProcessRunner {
         let is_due =
             |id: &&u64| self.runs.get(*id).and_then(Run::until).is_some_and(|at| at <= now);
         let due: Vec<u64> = self.ending.iter().filter(is_due).copied().collect();
+        if due.is_empty() {
+            return 0;
+        }
+        // Somebody has left the groups and kept outputs open. The sessions are still theirs, as the
+        // processes are not reaped yet. One look for all: it takes time.
+        kill(&due.iter().filter_map(|id| self.runs.get(id)).map(Run::session).collect());
         for id in &due {
             self.finish(*id, now, exits);
         }
@@ -116,12 +122,12 @@ impl ProcessRunner {
             self.ending.retain(|ending| *ending != id);
         }
         if !run.is_silent() {
-            // Somebody has left the group and kept an output open. The session is still its own,
-            // as the process is not reaped yet.
-            kill(&HashSet::from([run.session()]));
             run.read(&mut self.buffer);
         }
         self.sweeps.remove(&run.session());
+        if self.left.len() < LEFT_MAX {
+            self.left.insert(run.session());
+        }
         if let Some(guardian) = &mut self.guardian {
             guardian.remove(run.session());
         }
@@ -129,7 +135,8 @@ impl ProcessRunner {
     }
 }
 
-fn kill(sessions: &HashSet<i32>) {
+/// Kills everything in these sessions.
+pub(super) fn kill(sessions: &HashSet<i32>) {
     match procs::kill_sessions(sessions) {
         Ok(0) => {}
         Ok(killed) => tracing::debug!(killed, "processes that had left the group of their task"),

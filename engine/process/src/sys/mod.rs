@@ -5,6 +5,6 @@ mod reap;
 mod signals;
 mod spawn;
 
-pub(crate) use reap::{Status, own_memory_peak, reap, wait_and_reap};
+pub(crate) use reap::{Status, is_above_own_peak, reap, reap_orphans, wait_and_reap};
 pub(crate) use signals::ignore_signals;
 pub(crate) use spawn::{Child, Orders, SpawnError, Spawner, Stage, Step};

@@ -48,13 +48,11 @@ pub(super) fn set_mask(mask: u64) -> u64 {
     before
 }
 
-/// Gives every signal that this process handles the default action. A signal that is ignored stays
-/// ignored, as under `nohup`; but not the one for broken pipes, which is ignored in every program
-/// in Rust and expected by everybody else.
-///
-/// `execve` does the same with handlers. This is for the moment before it, when signals are
-/// delivered already and memory is still the parent's.
-pub(super) fn reset_handlers() {
+/// The signals, one a bit, that a child gives the default action: those that this process handles.
+/// A signal that is ignored stays ignored, as under `nohup`; but not the one for broken pipes,
+/// which is ignored in every program in Rust and expected by everybody else.
+pub(super) fn handled() -> u64 {
+    let mut handled = 0;
     for signal in 1..=SIGNAL_MAX {
         let number = c_long::from(signal);
         let mut action = [0_usize; ACTION_WORDS];
@@ -62,9 +60,22 @@ pub(super) fn reset_handlers() {
         // SAFETY: without a new action this only reads; there is room for what the kernel writes.
         unsafe { libc::syscall(SYS_rt_sigaction, number, none, action.as_mut_ptr(), SET_BYTES) };
         let handler = action[0];
-        if handler == SIG_DFL || (handler == SIG_IGN && signal != SIGPIPE) {
-            continue;
+        if handler != SIG_DFL && (handler != SIG_IGN || signal == SIGPIPE) {
+            handled |= 1_u64 << (signal - 1);
         }
+    }
+    handled
+}
+
+/// Gives these signals, one a bit, the default action.
+///
+/// `execve` does the same with handlers. This is for the moment before it, when signals are
+/// delivered already and memory is still the parent's.
+pub(super) fn reset(signals: u64) {
+    let mut left = signals;
+    while left != 0 {
+        let number = c_long::from(left.trailing_zeros() + 1);
+        left &= left - 1;
         let default = [0_usize; ACTION_WORDS];
         let none = ptr::null_mut::<usize>();
         // SAFETY: the new action is whole, and is the default one, which runs no code of ours.
@@ -77,5 +88,19 @@ pub(crate) fn ignore_signals(signals: &[rustix::process::Signal]) {
     for signal in signals {
         // SAFETY: to ignore a signal runs no code of ours.
         unsafe { libc::signal(signal.as_raw(), SIG_IGN) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_pipes_are_among_what_a_child_gives_the_default_action() {
+        let handled = handled();
+        let has = |signal: c_int| handled & (1 << (signal - 1)) != 0;
+        assert!(has(SIGPIPE), "as in every program in Rust");
+        // Nobody can handle these, and nobody does handle that.
+        assert!(!has(libc::SIGKILL) && !has(libc::SIGSTOP) && !has(libc::SIGUSR2));
     }
 }

@@ -29,6 +29,9 @@ const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | li
 const FAILED: c_int = 127;
 /// The first descriptor that is not one of the standard ones.
 const FIRST_FD: libc::c_uint = 3;
+/// It is looked which signals have handlers at every so many starts: a look takes as many calls of
+/// the system as there are signals.
+const LOOK_EVERY: u32 = 64;
 
 /// A program to try, in this order of paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +93,7 @@ struct Job<'a> {
     environment: *const *const c_char,
     directory: Option<&'a CStr>,
     stdio: [RawFd; 3],
+    handled: u64,
     dies_with_parent: bool,
     parent: Pid,
     files: Option<Rlimit>,
@@ -109,16 +113,30 @@ struct StepPointers {
 pub(crate) struct Spawner {
     /// Of the child under way, if any.
     stack: Box<[u128]>,
+    /// Signals that have handlers, one a bit.
+    handled: u64,
+    /// Starts since that was looked up.
+    starts: u32,
 }
 
 impl Spawner {
     pub(crate) fn new() -> Self {
-        Self { stack: vec![0_u128; STACK_BYTES / size_of::<u128>()].into_boxed_slice() }
+        let stack = vec![0_u128; STACK_BYTES / size_of::<u128>()].into_boxed_slice();
+        Self { stack, handled: 0, starts: 0 }
+    }
+
+    /// Looks anew which signals have handlers, before the next start.
+    pub(crate) fn look_again(&mut self) {
+        self.starts = 0;
     }
 
     /// Starts a process, and returns when it runs its program.
     pub(crate) fn spawn(&mut self, orders: &Orders<'_>) -> Result<Child, SpawnError> {
         debug_assert!(orders.stdio.iter().all(|fd| fd.as_raw_fd() > 2), "not a standard file");
+        if self.starts == 0 {
+            self.handled = signals::handled();
+        }
+        self.starts = (self.starts + 1) % LOOK_EVERY;
         let pointers = |step: &Step| StepPointers {
             paths: step.paths.pointers(),
             arguments: step.arguments.pointers(),
@@ -130,6 +148,7 @@ impl Spawner {
             environment: environment.as_ptr(),
             directory: orders.directory,
             stdio: orders.stdio.map(|fd| fd.as_raw_fd()),
+            handled: self.handled,
             dies_with_parent: orders.dies_with_parent,
             parent: rustix::process::getpid(),
             files: orders.files,
@@ -210,7 +229,7 @@ extern "C" fn child_main(job: *mut c_void) -> c_int {
 /// Everything between the start and the program.
 fn prepare(job: &Job<'_>) -> Result<(), SpawnError> {
     let failed = |errno| SpawnError { stage: Stage::Prepare, errno };
-    signals::reset_handlers();
+    signals::reset(job.handled);
     rustix::process::setsid().map_err(failed)?;
     if job.dies_with_parent {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;

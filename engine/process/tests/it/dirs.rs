@@ -2,6 +2,7 @@
 
 use super::*;
 use punctual_process::ProcessError;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 /// A bench whose tasks have directories in the one that is returned.
@@ -70,6 +71,36 @@ fn a_file_that_cannot_be_written_is_reported_and_the_task_goes_on() {
     let trouble = stderr.strip_prefix("err\n").expect("what the task wrote");
     assert!(trouble.contains("1.3/stdout"), "{trouble}");
     assert_eq!(exit.stderr_bytes, stderr.len() as u64);
+}
+
+#[test]
+fn a_directory_of_before_is_used_but_not_its_outputs_and_no_link_is() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (mut bench, dirs) = bench_in(folder.path(), 10);
+    let before = dirs.join("1.3");
+    std::fs::create_dir(&before).expect("a directory");
+    for name in ["stdout", "stderr", "result"] {
+        std::fs::write(before.join(name), "of before").expect("a file");
+    }
+    bench.output(shell("true"));
+    assert_eq!(names(&before), ["result"]);
+
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a directory");
+    symlink(&elsewhere, dirs.join("2.3")).expect("a link");
+    let exit = bench.launch(shell("echo out")).expect_err("a link");
+    assert_eq!(summary(&exit), (EndKind::NotStarted, 20));
+    assert!(text(&exit.stderr).contains("2.3"), "{}", text(&exit.stderr));
+    assert!(names(&elsewhere).is_empty());
+}
+
+#[test]
+fn nobody_else_can_look_into_the_directory_of_a_task() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (mut bench, dirs) = bench_in(folder.path(), 10);
+    bench.output(shell("echo out"));
+    let made = std::fs::metadata(dirs.join("1.3")).expect("a directory");
+    assert_eq!(made.permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

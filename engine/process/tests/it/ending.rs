@@ -71,6 +71,37 @@ fn a_task_that_forks_and_hangs_leaves_nothing() {
 }
 
 #[test]
+fn what_has_left_the_group_of_a_task_that_ended_is_found_soon() {
+    let sample_interval = Duration::from_millis(1);
+    let config = ProcessConfig { sample_interval, ..ProcessConfig::new("bench") };
+    let mut bench = Bench::with(config);
+    let folder = tempfile::tempdir().expect("a directory");
+    // It holds no output open. The inner shell runs when the program before it is in its own group.
+    let inner = "timeout 1000 sh -c 'echo > inner; sleep 1000; sleep 1000' > /dev/null 2>&1";
+    let wait = "while [ ! -s inner ]; do sleep 0.01; done";
+    let command = format!("{inner} & {wait}; echo $$; exit 3");
+    let exit = bench.run(shell(&command).in_dir(folder.path()));
+    assert_eq!(summary(&exit), (EndKind::Exited, 3));
+    let session = text(&exit.stdout).trim().parse().expect("a number");
+    bench.expect_empty(session);
+}
+
+#[test]
+fn a_task_that_stands_still_hears_that_it_is_to_end() {
+    let mut bench = Bench::new();
+    let folder = tempfile::tempdir().expect("a directory");
+    let command = "echo $$ > ready; kill -STOP $$; sleep 1000";
+    let run = bench.launch(shell(command).in_dir(folder.path())).expect("a task");
+    let session = bench.number_in(&folder.path().join("ready"));
+    bench.until("a process that is stopped", |_| {
+        let stat = std::fs::read_to_string(format!("/proc/{session}/stat")).ok()?;
+        (stat_fields(&stat)[0] == "T").then_some(())
+    });
+    bench.runner.stop(run);
+    assert_eq!(summary(&bench.end(run)), (EndKind::Signaled, 15));
+}
+
+#[test]
 fn a_killed_task_takes_with_it_what_has_left_its_group() {
     let mut bench = Bench::new();
     let folder = tempfile::tempdir().expect("a directory");

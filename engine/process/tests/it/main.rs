@@ -1,6 +1,7 @@
 //! Tasks as real processes, run as the thread of a worker runs them: poll, sleep where the runner
 //! can end the sleep, poll again. Nothing here depends on how fast anything is.
 
+mod cost;
 mod dirs;
 mod ending;
 mod guardian;

@@ -54,6 +54,15 @@ fn a_task_is_told_who_it_is_and_what_it_may_use() {
 }
 
 #[test]
+fn a_task_sees_the_name_that_the_queue_has_given_its_worker() {
+    let mut bench = Bench::with(ProcessConfig::new("node"));
+    let name = "printenv PUNCTUAL_WORKER";
+    assert_eq!(bench.output(shell(name)), "node\n");
+    bench.runner.set_name("node#2");
+    assert_eq!(bench.output(shell(name)), "node#2\n");
+}
+
+#[test]
 fn a_program_is_looked_for_in_the_path_of_the_task() {
     let mut bench = Bench::new();
     let folder = tempfile::tempdir().expect("a directory");

@@ -137,6 +137,10 @@ impl Desk {
             }
             ToQueue::Held => self.is_synced = true,
             ToQueue::Credit { capacity } => {
+                // It ends only when it has heard that nothing more is on its way.
+                if capacity.is_draining && !self.offered.is_draining {
+                    self.tells.push(Tell::Drain);
+                }
                 self.offered = capacity;
                 self.apply_limits();
             }

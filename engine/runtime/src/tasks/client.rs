@@ -6,6 +6,7 @@
 mod calls;
 mod line;
 mod submit;
+mod watches;
 
 use super::{LocalQueue, QueueAddress, TaskClientError};
 use line::Line;

@@ -4,6 +4,7 @@
 mod expiry;
 mod hostile;
 mod restarts;
+mod watching;
 mod work;
 
 use super::*;

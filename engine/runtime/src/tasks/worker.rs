@@ -32,7 +32,20 @@ enum Order {
     Drain,
     /// End what runs, give everything back, then end.
     Abandon,
+    /// Take the settings that lie ready.
+    Reconfigure,
 }
+
+/// What may change while a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settings {
+    slots: u32,
+    accept_free: u64,
+    return_free: u64,
+}
+
+/// The latest settings that the worker has not taken. One order is enough for several of them.
+type NewSettings = Arc<Mutex<Option<Settings>>>;
 
 /// How things are with a worker.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +77,7 @@ struct TaskWorkerAgent<R> {
     clock: Clock,
     park: Option<ParkHandle>,
     orders: flume::Receiver<Order>,
+    settings: NewSettings,
     /// What was not acknowledged when the queue gave it up.
     lost_before: u64,
     /// When it was told to leave everything.
@@ -90,9 +104,17 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
             match order {
                 Order::Drain => self.worker.drain(now),
                 Order::Abandon => self.abandon(now),
+                Order::Reconfigure => self.reconfigure(now),
             }
         }
         taken
+    }
+
+    fn reconfigure(&mut self, now: Nanos) {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Settings { slots, accept_free, return_free }) = settings {
+            self.worker.reconfigure(now, slots, accept_free, return_free);
+        }
     }
 
     fn abandon(&mut self, now: Nanos) {
@@ -231,9 +253,7 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
             return false;
         }
         let is_late = |since: Nanos| !self.link.is_up() || now.since(since) >= ABANDON_TIMEOUT;
-        self.error.is_some()
-            || self.worker.is_finished()
-            || self.abandoned_at.is_some_and(is_late)
+        self.error.is_some() || self.worker.is_finished() || self.abandoned_at.is_some_and(is_late)
     }
 
     fn finish(&mut self) {

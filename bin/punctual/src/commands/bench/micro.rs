@@ -1,7 +1,9 @@
 //! `punctual bench micro`.
 
 use super::durability::{self, DurabilityArgs, Ending};
+use super::observer::Observer;
 use super::{Common, TransportArg, build, grouped, row};
+use crate::commands::http::HttpArgs;
 use crate::commands::{UsageError, journal};
 use crate::{eprintln_line, interrupt};
 use clap::Args;
@@ -137,9 +139,12 @@ pub(crate) struct MicroArgs {
     #[arg(long, value_name = "DIR")]
     hdr: Option<PathBuf>,
 
-    // The last, because its heading goes on to the end.
+    // The last, because their headings go on to the next.
     #[command(flatten)]
     durability: DurabilityArgs,
+
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// Whether a prober runs, as an option.
@@ -179,15 +184,16 @@ fn batch(text: &str) -> Result<u16, String> {
 /// Runs the command.
 pub(crate) fn run(args: &MicroArgs) -> anyhow::Result<ExitCode> {
     let mut plan = plan(args)?;
+    let mut observer = Observer::new(&args.http)?;
     let output = args.common.output()?;
     let interrupted = interrupt::install()?;
     let place = args.durability.place(&mut plan.config)?;
-    let (mut has_started, mut was_interrupted) = (false, false);
     let ran = bench::run(&plan, &interrupted, &mut |progress| {
-        has_started |= matches!(progress, Progress::Started(_));
-        was_interrupted |= matches!(progress, Progress::Interrupted);
+        observer.see(&progress);
         show(progress);
     });
+    observer.end();
+    let Observer { has_started, was_interrupted, .. } = observer;
     let report = match ran {
         Ok(report) => report,
         Err(error) => {
@@ -297,7 +303,7 @@ fn show(progress: Progress) {
         Progress::Stage(Stage::Verify) => eprintln_line("checking the store"),
         Progress::Stage(Stage::Recover) => eprintln_line("starting again on the journals"),
         Progress::Recovered(reports) => journal::show_recoveries(&reports),
-        Progress::Stage(Stage::Connect | Stage::Drain) => {}
+        Progress::Stage(Stage::Connect | Stage::Drain) | Progress::Counting(_) => {}
         Progress::Second { stage, elapsed, rate_tps, latency } => {
             if rate_tps > 0.0 || elapsed > Duration::from_millis(500) {
                 let what = if stage == Stage::Measure { "" } else { "  (warm-up)" };

@@ -2,38 +2,33 @@
 
 mod check;
 mod place;
+mod report;
 
 use super::follow;
 use super::rows::{grouped, size_of_process};
 use super::serve::Durability;
 use super::signals::INTERRUPTED;
-use super::text::size;
 use super::work::{hostname, prefetch};
-use crate::commands::bench::build;
-use crate::commands::output::{Output, row};
+use crate::commands::http::HttpArgs;
+use crate::commands::output::Output;
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
-use check::Checked;
 use clap::{Args, ValueEnum};
 use place::Place;
-use punctual_load::environment::bare;
-use punctual_load::report::{Cores, Environment};
-use punctual_load::summary::{LatencySummary, fmt_ns_or_dash};
+use punctual_dashboard::Source;
 use punctual_runtime::config::Address;
 use punctual_runtime::tasks::{
     JobId, NoopRunner, OwnedSpec, PAYLOAD_BYTES_MAX, PayloadKind, Prefetch, QueueAddress,
     TaskClient, TaskDurability, TaskKey, TaskPayload, TaskServer, TaskServerConfig,
     TaskWorkerConfig, TaskWorkerHost, Variables,
 };
-use serde::Serialize;
+use report::{Figures, Report, report, summary};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Version of the JSON document; it changes when a field changes its meaning or goes away.
-const SCHEMA: u32 = 1;
 /// How long workers may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look for an interruption.
@@ -99,6 +94,9 @@ pub(crate) struct BenchArgs {
     /// Also write the report as JSON to FILE; with -, print JSON, and the summary to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// How frames travel.
@@ -110,41 +108,9 @@ enum Transport {
     Tcp,
 }
 
-/// The JSON document.
-#[derive(Debug, Serialize)]
-struct Report {
-    schema: u32,
-    program: &'static str,
-    tasks: u64,
-    workers: u16,
-    slots: u32,
-    prefetch: String,
-    durability: &'static str,
-    payload_bytes: usize,
-    /// Tasks of a lower priority that were there before.
-    queued: u64,
-    /// From the first submission, or with `queued` from the start of the workers, until the client
-    /// has heard that all are done.
-    duration_s: f64,
-    throughput_tps: f64,
-    /// Of the submission alone.
-    submit_tps: f64,
-    /// By the clock of the queue; with a queue that is always full this is mostly waiting.
-    submit_to_done_ns: LatencySummary,
-    lease_to_done_ns: LatencySummary,
-    /// Least and most tasks of a worker, as parts of an equal share.
-    share_min: f64,
-    share_max: f64,
-    /// Bytes of the process: at most, and how many more once everything was in the queue.
-    memory_peak_bytes: u64,
-    memory_queued_bytes: Option<u64>,
-    /// `ok`, or what is wrong.
-    self_check: String,
-    environment: Environment,
-}
-
 /// Runs the command.
 pub(super) fn bench(args: &BenchArgs) -> anyhow::Result<ExitCode> {
+    args.http.check()?;
     let output = Output::open(args.json.as_deref())?;
     let payload = payload(args.payload)?;
     let place = match args.durability {
@@ -260,6 +226,7 @@ fn measure(
     interrupted: &flume::Receiver<()>,
 ) -> anyhow::Result<Option<Report>> {
     let mut farm = Farm::start(args, place)?;
+    let dashboard = args.http.start("task bench", &[], Source::of(&farm.server))?;
     let mut client = TaskClient::at(&farm.address, PATIENCE)?;
     let job = client.open_job("bench")?;
     let others = client.open_job("bench-queued")?;
@@ -289,52 +256,12 @@ fn measure(
     eprintln_line("checking");
     let succeeded = farm.stop_workers()?;
     let checked = check::check(&mut client, job, args.tasks, succeeded)?;
+    if let Some(dashboard) = dashboard {
+        dashboard.stop();
+    }
     farm.server.stop()?;
     let figures = Figures { wall, submitting, memory_queued_bytes };
     Ok(Some(report(args, &figures, checked)))
-}
-
-/// What was measured from outside.
-struct Figures {
-    wall: Duration,
-    submitting: Duration,
-    memory_queued_bytes: Option<u64>,
-}
-
-fn report(args: &BenchArgs, figures: &Figures, checked: Checked) -> Report {
-    let tasks = args.tasks as f64;
-    let share = |count: u64| count as f64 * f64::from(args.workers) / tasks;
-    let transport = if args.transport == Transport::Tcp { "tcp" } else { "ring" };
-    let environment = bare(&build(), transport, Cores::default(), false);
-    Report {
-        schema: SCHEMA,
-        program: "task bench",
-        tasks: args.tasks,
-        workers: args.workers,
-        slots: args.slots,
-        prefetch: match args.prefetch {
-            Prefetch::Off => "off".to_owned(),
-            Prefetch::Auto => "auto".to_owned(),
-            Prefetch::Fixed(count) => count.to_string(),
-        },
-        durability: match args.durability {
-            Durability::Memory => "memory",
-            Durability::Journal => "journal",
-        },
-        payload_bytes: args.payload,
-        queued: args.queued,
-        duration_s: figures.wall.as_secs_f64(),
-        throughput_tps: tasks / figures.wall.as_secs_f64(),
-        submit_tps: tasks / figures.submitting.as_secs_f64(),
-        submit_to_done_ns: checked.submit_to_done,
-        lease_to_done_ns: checked.lease_to_done,
-        share_min: share(checked.least),
-        share_max: share(checked.most),
-        memory_peak_bytes: size_of_process("VmHWM"),
-        memory_queued_bytes: figures.memory_queued_bytes,
-        self_check: checked.verdict,
-        environment: Environment { idle: "park".to_owned(), ..environment },
-    }
 }
 
 /// Submits so many tasks that do nothing.
@@ -376,34 +303,4 @@ fn wait(
         thread::sleep(follow::pause(began.elapsed(), total - left, left));
     }
     Ok(false)
-}
-
-fn summary(report: &Report) -> String {
-    let mut text = format!(
-        "task queue over {}: {} tasks, {} workers, {}\n",
-        report.environment.transport,
-        grouped(report.tasks),
-        report.workers,
-        report.durability
-    );
-    let rate = |tps: f64| format!("{}/s", grouped(tps as u64));
-    text += &row("throughput", &rate(report.throughput_tps));
-    text += &row("submitted at", &rate(report.submit_tps));
-    for (name, latency) in
-        [("submit to done", &report.submit_to_done_ns), ("lease to done", &report.lease_to_done_ns)]
-    {
-        let (p50, p99) = (fmt_ns_or_dash(latency.p50), fmt_ns_or_dash(latency.p99));
-        text += &row(name, &format!("p50 {p50}, p99 {p99}"));
-    }
-    if report.workers > 1 {
-        let (least, most) = (report.share_min, report.share_max);
-        text += &row("shares", &format!("{least:.2} to {most:.2} of an equal one"));
-    }
-    let mut memory = format!("{} at most", size(report.memory_peak_bytes));
-    if let Some(queued) = report.memory_queued_bytes {
-        let tasks = grouped(report.queued + report.tasks);
-        memory += &format!(", {} for {tasks} queued tasks", size(queued));
-    }
-    text += &row("memory", &memory);
-    text + &row("self-check", &report.self_check)
 }

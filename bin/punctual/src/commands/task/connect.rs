@@ -1,14 +1,14 @@
 //! Which task server, and the token for it.
 
-use crate::commands::UsageError;
+use crate::commands::{UsageError, token};
 use clap::Args;
 use punctual_link::Endpoint;
+use punctual_redis::RedisAddress;
 use punctual_runtime::Engine;
 use punctual_runtime::config::{Address, parse_duration};
 use punctual_runtime::tasks::TaskClient;
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where a server is if nobody says otherwise.
@@ -17,6 +17,8 @@ pub(super) const DEFAULT: &str = "127.0.0.1:7470";
 const PORT: u16 = 7470;
 /// Our addresses may begin with this.
 const SCHEME: &str = "punctual://";
+/// Those of a Redis begin with one of these; the second one asks for encryption, and is refused.
+const REDIS_SCHEMES: [&str; 2] = ["redis://", "rediss://"];
 const SERVER_VARIABLE: &str = "PUNCTUAL_TASK_SERVER";
 const TOKEN_VARIABLE: &str = "PUNCTUAL_TASK_TOKEN";
 
@@ -24,8 +26,9 @@ const TOKEN_VARIABLE: &str = "PUNCTUAL_TASK_TOKEN";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {
-    /// Address of the task server: HOST:PORT or unix:PATH; punctual:// may stand before it
-    /// (default: $PUNCTUAL_TASK_SERVER, else 127.0.0.1:7470)
+    /// Address of the task server: HOST:PORT or unix:PATH; punctual:// may stand before it, and
+    /// --broker is another name of this option (default: $PUNCTUAL_TASK_SERVER, else
+    /// 127.0.0.1:7470)
     #[arg(long, value_name = "ADDR", alias = "broker")]
     server: Option<String>,
 
@@ -50,6 +53,11 @@ impl ClientArgs {
         let (endpoint, token) = (self.server.endpoint()?, self.server.token()?);
         Ok(TaskClient::connect(&endpoint, &token, self.patience)?)
     }
+
+    /// The Redis that is meant instead of a task server, if one is.
+    pub(super) fn redis(&self) -> anyhow::Result<Option<RedisAddress>> {
+        self.server.redis()
+    }
 }
 
 /// Options that say the token.
@@ -69,32 +77,39 @@ impl TokenArgs {
     pub(super) fn token(&self) -> Result<String, UsageError> {
         match (&self.token, &self.token_file) {
             (Some(token), _) => Ok(token.clone()),
-            (None, Some(path)) => read_token(path),
+            (None, Some(path)) => token::read("--token-file", path),
             (None, None) => Ok(env::var(TOKEN_VARIABLE).unwrap_or_default()),
         }
     }
 }
 
-fn read_token(path: &Path) -> Result<String, UsageError> {
-    let fail = |why: &str| Err(UsageError(format!("--token-file {} {why}", path.display())));
-    match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => fail("is empty; write the token into it"),
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(error) => fail(&format!("cannot be read: {error}")),
-    }
-}
-
 impl ServerArgs {
-    /// The address as text.
-    fn address(&self) -> Result<Address, UsageError> {
-        let (text, from) = match &self.server {
+    /// The address as it was given, and where.
+    fn text(&self) -> (String, &'static str) {
+        match &self.server {
             Some(text) => (text.clone(), "--server"),
             None => match env::var(SERVER_VARIABLE) {
                 Ok(text) => (text, SERVER_VARIABLE),
                 Err(_) => (DEFAULT.to_owned(), "--server"),
             },
-        };
+        }
+    }
+
+    fn address(&self) -> Result<Address, UsageError> {
+        let (text, from) = self.text();
+        if is_redis(&text) {
+            // Without the text, which may have a password in it.
+            let why = "is the address of a Redis, which only task worker and task manager can \
+                       work with; give that of a punctual task server";
+            return Err(UsageError(format!("{from} {why}")));
+        }
         parse(&text).map_err(|why| UsageError(format!("{from} {text:?} {why}")))
+    }
+
+    /// The Redis that is meant instead of a task server, if one is.
+    pub(super) fn redis(&self) -> anyhow::Result<Option<RedisAddress>> {
+        let (text, _) = self.text();
+        Ok(if is_redis(&text) { Some(text.parse::<RedisAddress>()?) } else { None })
     }
 
     /// Where the server is, its name resolved.
@@ -108,10 +123,14 @@ impl ServerArgs {
     }
 }
 
+fn is_redis(text: &str) -> bool {
+    REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme))
+}
+
 /// Reads an address.
 pub(super) fn parse(text: &str) -> Result<Address, String> {
-    if text.starts_with("redis://") {
-        return Err("is a Redis server; give the address of a punctual task server".to_owned());
+    if is_redis(text) {
+        return Err("is that of a Redis".to_owned());
     }
     let bare = text.strip_prefix(SCHEME).unwrap_or(text).trim_end_matches('/');
     let has_port = bare.starts_with("unix:") || bare.ends_with(']') || bare.contains(':');
@@ -142,13 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_may_end_with_a_line_feed_but_not_be_empty() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("token");
-        fs::write(&path, "secret\n").expect("a file");
-        assert_eq!(read_token(&path).expect("a token"), "secret");
-        fs::write(&path, "\n").expect("a file");
-        assert!(read_token(&path).is_err());
-        assert!(read_token(&dir.path().join("none")).is_err());
+    fn only_addresses_with_its_scheme_are_those_of_a_redis() {
+        let server = |server: &str| ServerArgs {
+            server: Some(server.to_owned()),
+            token: TokenArgs { token: None, token_file: None },
+        };
+        let redis = server("redis://:secret@node0:6400/1");
+        let address = redis.redis().expect("an address").expect("of a Redis");
+        assert_eq!((address.port, address.db), (6400, 1));
+        let error = redis.endpoint().expect_err("no task server").to_string();
+        assert!(error.contains("Redis") && !error.contains("secret"), "{error}");
+        assert!(server("node0:6400").redis().expect("an address").is_none());
+        assert!(server("rediss://node0").redis().is_err(), "there is no encryption");
     }
 }

@@ -20,9 +20,6 @@ const TOLD_MAX: usize = 20;
 pub(super) const KEPT_MAX: usize = 1000;
 /// How often to look for an interruption.
 const LOOK: Duration = Duration::from_millis(100);
-/// After so long without news they are asked for anew: a server that was started again meanwhile
-/// counts its versions anew.
-const REFRESH: Duration = Duration::from_secs(5);
 /// The shortest pause between two looks at how far a job is.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Parts of the time that has gone by, and of that which is left, to wait before looking again.
@@ -165,17 +162,13 @@ impl Follow<'_> {
         mut look: impl FnMut() -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<(StateCounts, Ending)> {
         let (mut seen, mut latest) = (0, StateCounts::default());
-        let mut heard_at = Instant::now();
         loop {
             if look()?.is_break() {
                 return Ok((self.latest(latest)?, Ending::Interrupted));
             }
-            if heard_at.elapsed() >= REFRESH {
-                seen = 0;
-            }
             let news = self.client.progress(Some(self.job), seen, LOOK)?;
             let Some((version, counts)) = news else { continue };
-            (seen, latest, heard_at) = (version, counts, Instant::now());
+            (seen, latest) = (version, counts);
             self.show(&counts)?;
             if counts.unfinished() == 0 {
                 return Ok((counts, Ending::Over));

@@ -10,12 +10,13 @@ use punctual_taskfile::{
     parse_duration, read_tasks, survey,
 };
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Stands for standard input.
 const STDIN: &str = "-";
+const STDIN_NAME: &str = "standard input";
 /// Refused tasks that are named.
 const REFUSED_SHOWN: usize = 20;
 
@@ -40,8 +41,16 @@ pub(super) struct LoadArgs {
     pub(super) allow_bad_lines: bool,
 }
 
+impl LoadArgs {
+    /// The same for a reader.
+    pub(super) fn options(&self) -> ReadOptions {
+        let Self { format, separator, timeout, .. } = *self;
+        ReadOptions { format, separator, default_timeout: timeout }
+    }
+}
+
 /// Reads the name of a format.
-fn format(text: &str) -> Result<Format, String> {
+pub(super) fn format(text: &str) -> Result<Format, String> {
     let name = if text == "jsonl" { Format::JsonLines.name() } else { text };
     name.parse().map_err(|error: punctual_taskfile::UnknownName| error.to_string())
 }
@@ -87,17 +96,24 @@ pub(super) struct Loaded {
 impl Source {
     /// Opens a file, or standard input.
     pub(super) fn open(path: &Path, args: &LoadArgs, retries: u16) -> anyhow::Result<Self> {
-        let options = ReadOptions {
-            format: args.format,
-            separator: args.separator,
-            default_timeout: args.timeout,
-        };
+        let options = args.options();
         let (drafts, name) = if path == Path::new(STDIN) {
-            (whole(io::stdin().lock(), &options)?, "standard input".to_owned())
+            (whole(io::stdin().lock(), &options)?, STDIN_NAME.to_owned())
         } else {
             (open(path, &options)?, path.display().to_string())
         };
-        Ok(Self { drafts, name, retries, ceiling: None, cut: 0, lines: Vec::new(), error: None })
+        Ok(Self::new(drafts, name, retries))
+    }
+
+    /// The tasks of a file, or of standard input, that was read already.
+    pub(super) fn of_text(path: &Path, text: &[u8], args: &LoadArgs) -> anyhow::Result<Self> {
+        let is_stdin = path == Path::new(STDIN);
+        let name = if is_stdin { STDIN_NAME.to_owned() } else { path.display().to_string() };
+        Ok(Self::new(whole(text, &args.options())?, name, 0))
+    }
+
+    fn new(drafts: Drafts, name: String, retries: u16) -> Self {
+        Self { drafts, name, retries, ceiling: None, cut: 0, lines: Vec::new(), error: None }
     }
 
     /// Lets no task ask for more than this.
@@ -139,7 +155,8 @@ impl Source {
         Ok(Loaded { name, bad, bad_left_out, lines: self.lines })
     }
 
-    fn next_draft(&mut self) -> Option<TaskDraft> {
+    /// The next task as it stands in the file.
+    pub(super) fn next_draft(&mut self) -> Option<TaskDraft> {
         match &mut self.drafts {
             Drafts::Whole(drafts, _) => drafts.next(),
             Drafts::Stream(stream) => match stream.next()? {
@@ -219,6 +236,17 @@ fn whole(reader: impl io::BufRead, options: &ReadOptions) -> anyhow::Result<Draf
         warnings: file.warnings,
     };
     Ok(Drafts::Whole(file.tasks.into_iter(), summary))
+}
+
+/// All of a file, or of standard input.
+pub(super) fn read_whole(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = if path == Path::new(STDIN) {
+        io::stdin().lock().read_to_end(&mut text).map(|_| text)
+    } else {
+        fs::read(path)
+    };
+    Ok(read.map_err(|source| TaskFileError::Open { path: path.to_owned(), source })?)
 }
 
 /// About how many tasks a file has, for a progress bar; 0 if that cannot be known before.

@@ -1,6 +1,7 @@
-//! `punctual task manager`: the verbs of DistComp's manager, for a task server.
+//! `punctual task manager`: the verbs of DistComp's manager, for a task server or for its Redis.
 
 mod check;
+mod redis;
 
 use super::connect::ClientArgs;
 use super::load::{LoadArgs, Source};
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args};
 use punctual_runtime::tasks::{
     JobId, OwnedSelection, StateSet, TaskClient, TaskState, Verb as Control,
 };
+use punctual_taskfile::OriginalConf;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,17 +25,19 @@ const JOB: &str = "distcomp";
 /// Settings that are read if they are there.
 const CONF: &str = "conf.json";
 
-/// The verbs of DistComp's manager, with a task server in the place of Redis
+/// The verbs of DistComp's manager, for a task server or for its Redis
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   punctual task manager --task 'initRedis&loadTask' --taskfile task
   punctual task manager --task checkTask --include lru
   punctual task manager --task 'checkTask&checkWorker' --server node0
+  punctual task manager --task checkTask --broker redis://:PASSWORD@node0:6400/0
 
 Verbs: initRedis, loadTask, checkTask, checkWorker, cleanup, removeFinishedTask,
-moveInProgressTaskToTodo, moveFailedTaskToTodo, stopWorker; several with & between them, done in
-their order. The tasks are in the job \"distcomp\". A conf.json in the current directory is read for
-max_retry_per_task; where Redis is has no meaning here.")]
+moveInProgressTaskToTodo, moveFailedTaskToTodo, stopWorker, and allowWorker, which takes an order to
+stop back; several with & between them, done in their order. At a task server the tasks are in the
+job \"distcomp\". A conf.json in the current directory is read for max_retry_per_task and
+health_report_interval; where the tasks are is said by --server alone.")]
 pub(crate) struct ManagerArgs {
     /// What is to be done: verbs with & between them
     #[arg(long = "task", value_name = "VERBS")]
@@ -58,6 +62,11 @@ pub(crate) struct ManagerArgs {
     /// The job
     #[arg(long, value_name = "NAME", default_value = JOB)]
     job: String,
+
+    /// In a Redis: let initRedis empty all databases of the server, as the original does, and not
+    /// only what is of the farm
+    #[arg(long)]
+    flush_all: bool,
 
     #[command(flatten)]
     redis: RedisArgs,
@@ -194,10 +203,11 @@ enum Verb {
     InProgressToTodo,
     FailedToTodo,
     StopWorker,
+    AllowWorker,
 }
 
 impl Verb {
-    const NAMES: [(&str, Self); 9] = [
+    const NAMES: [(&str, Self); 10] = [
         ("initRedis", Self::InitRedis),
         ("loadTask", Self::LoadTask),
         ("checkTask", Self::CheckTask),
@@ -207,6 +217,7 @@ impl Verb {
         ("moveInProgressTaskToTodo", Self::InProgressToTodo),
         ("moveFailedTaskToTodo", Self::FailedToTodo),
         ("stopWorker", Self::StopWorker),
+        ("allowWorker", Self::AllowWorker),
     ];
 
     /// Reads verbs. All of them, before anything is done: a misspelt one must not leave half of
@@ -226,34 +237,39 @@ impl Verb {
 /// Runs the command.
 pub(super) fn manager(args: &ManagerArgs) -> anyhow::Result<ExitCode> {
     let verbs = Verb::read(&args.verbs)?;
-    let retries = retries(args)?;
+    let conf = conf(args)?;
     let RedisArgs { redis_host, redis_port, redis_pass, redis_db } = &args.redis;
     let names_redis = redis_host.is_some() || redis_port.is_some() || redis_db.is_some();
     if names_redis || redis_pass.is_some() {
         eprintln_line("note: options about Redis have no meaning here; --server says where");
     }
-    let mut client = args.server.connect()?;
-    let job = client.open_job(&args.job)?;
-    let mut manager = Manager { client, job, shown: Shown::of(args), is_good: true };
-    for verb in verbs {
-        manager.run(verb, args, retries)?;
-    }
-    Ok(if manager.is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_good = match args.server.redis()? {
+        Some(address) => redis::run(address, &verbs, args, &conf.unwrap_or_default())?,
+        None => {
+            // The original's setting is the number of attempts.
+            let retries = conf.map_or(RETRIES, |conf| conf.attempts_max.saturating_sub(1));
+            let mut client = args.server.connect()?;
+            let job = client.open_job(&args.job)?;
+            let mut manager = Manager { client, job, shown: Shown::of(args), is_good: true };
+            for verb in verbs {
+                manager.run(verb, args, retries)?;
+            }
+            manager.is_good
+        }
+    };
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// How often a failed task is tried again: the original's setting is the number of its attempts.
-fn retries(args: &ManagerArgs) -> anyhow::Result<u16> {
+/// The original's configuration, if it is there.
+fn conf(args: &ManagerArgs) -> anyhow::Result<Option<OriginalConf>> {
     let path = match &args.conf {
         Some(path) => path.as_path(),
         None if Path::new(CONF).is_file() => Path::new(CONF),
-        None => return Ok(RETRIES),
+        None => return Ok(None),
     };
     let conf = read_conf(path)?;
-    eprintln_line(&format!(
-        "note: {} is read; what it says of Redis has no meaning",
-        path.display()
-    ));
-    Ok(conf.attempts_max.saturating_sub(1))
+    eprintln_line(&format!("note: {} is read; --server says where the tasks are", path.display()));
+    Ok(Some(conf))
 }
 
 /// A manager at work.
@@ -305,6 +321,9 @@ impl Manager {
                 let stopped = self.client.stop_worker("")?;
                 say(&format!("{stopped} workers asked to stop"));
             }
+            Verb::AllowWorker => say(
+                "there is nothing to take back: only workers that were there were asked to stop",
+            ),
         }
         Ok(())
     }

@@ -9,10 +9,12 @@ use super::submit::Job;
 use super::work::{WorkArgs, ceiling, offer};
 use super::{rows, signals};
 use crate::commands::UsageError;
+use crate::commands::http::HttpArgs;
 use crate::commands::output::Output;
 use crate::eprintln_line;
 use anyhow::bail;
 use clap::Args;
+use punctual_dashboard::Source as DashboardSource;
 use punctual_runtime::tasks::{
     QueueAddress, TaskClient, TaskDurability, TaskServer, TaskServerConfig, TaskWorkerHost,
 };
@@ -33,6 +35,7 @@ const WORKER: &str = "run";
   punctual task run sweep.task --slots 2 --retries 3 --json result.json
   punctual task run sweep.task --journal-dir .punctual/sweep     go on after a crash
   punctual task run tasks.jsonl --fail-fast --work-dir out
+  punctual task run sweep.task --http 7471                       with a page to watch
 
 Tasks are in memory alone unless there is a journal (--journal-dir): then the same command goes on
 where an earlier one ended, and runs what is done not again. The first Ctrl-C lets what runs finish,
@@ -82,16 +85,20 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     work: WorkArgs,
+
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    args.http.check()?;
     let output = Output::open(args.json.as_deref())?;
     let path = &args.file.file;
     let name = job_name(args.job.as_deref(), path)?;
     let durability = durability(args)?;
     let is_durable = durability != TaskDurability::Memory;
-    let worker = args.work.worker(WORKER)?;
+    let worker = args.work.worker(WORKER, args.work.conf()?.as_ref())?;
     let mut source = Source::open(path, &args.load, args.retries)?;
     source.limit(ceiling(&worker));
     let interrupted = signals::install()?;
@@ -100,13 +107,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let kept = if is_durable { "kept in a journal" } else { "in memory alone" };
         eprintln_line(&format!("running {name}: {}; tasks are {kept}", offer(&worker)));
     }
-    let server = TaskServer::start(TaskServerConfig { durability, ..server_config() })?;
-    for warning in server.warnings() {
-        eprintln_line(&format!("warning: {warning}"));
-    }
-    if let Some(recovery) = server.recovery().filter(|recovery| !recovery.is_new) {
-        eprintln_line(&recovery.to_string());
-    }
+    let server = start_server(durability)?;
+    let dashboard = args.http.start(&name, &[], DashboardSource::of(&server))?;
     let mut client = TaskClient::local(&server.local())?;
     let mut job = Job::open(&mut client, &name, args.retry_failed)?;
     let host = TaskWorkerHost::start(worker, QueueAddress::Local(server.local()), runner)?;
@@ -132,6 +134,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         allows_bad_lines: args.load.allow_bad_lines,
     };
     crew.end()?;
+    if let Some(dashboard) = dashboard {
+        dashboard.stop();
+    }
     server.stop()?;
     output.write(&outcome.summary(), &outcome.document())?;
     if waited.counts.unfinished() > 0 && is_durable {
@@ -153,13 +158,21 @@ fn durability(args: &RunArgs) -> Result<TaskDurability, UsageError> {
     }
 }
 
-/// Who failed is tried again soon: there is nobody else whom it could wait for.
-fn server_config() -> TaskServerConfig {
-    TaskServerConfig {
+/// Starts the queue. Who failed is tried again soon: there is nobody else whom it could wait for.
+fn start_server(durability: TaskDurability) -> anyhow::Result<TaskServer> {
+    let server = TaskServer::start(TaskServerConfig {
+        durability,
         backoff_min: Duration::from_millis(100),
         backoff_max: Duration::from_secs(10),
         ..TaskServerConfig::default()
+    })?;
+    for warning in server.warnings() {
+        eprintln_line(&format!("warning: {warning}"));
     }
+    if let Some(recovery) = server.recovery().filter(|recovery| !recovery.is_new) {
+        eprintln_line(&recovery.to_string());
+    }
+    Ok(server)
 }
 
 /// The one worker.

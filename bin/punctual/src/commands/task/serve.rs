@@ -2,11 +2,14 @@
 
 use super::connect::{DEFAULT, TokenArgs, parse};
 use super::rows::grouped;
+use super::work::hostname;
 use crate::commands::UsageError;
+use crate::commands::http::HttpArgs;
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use flume::RecvTimeoutError;
+use punctual_dashboard::Source;
 use punctual_runtime::config::{Address, JournalBackend, parse_bytes, parse_duration};
 use punctual_runtime::tasks::{TaskClient, TaskDurability, TaskServer, TaskServerConfig};
 use std::path::{Path, PathBuf};
@@ -24,6 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
   punctual task serve
   punctual task serve --listen 0.0.0.0:7470 --token-file token
   punctual task serve --durability memory            nothing outlives the server
+  punctual task serve --http 7471                    with a page to watch
 
 Whatever a client or worker was told is in the journal, and the server goes on from there at the
 next start. Workers go on with what they run while it is away. Whoever can reach the server can run
@@ -48,10 +52,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     heartbeat: Duration,
 
-    /// Give the tasks of a worker to others when its link is down for so long (default: as long as
-    /// --lease-timeout)
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    reconnect_grace: Option<Duration>,
+    /// Give the tasks of a worker to others when its link is down for so long
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    reconnect_grace: Duration,
 
     /// Most memory for tasks and what they wrote; beyond that no more are taken in
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
@@ -67,6 +70,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     journal: JournalArgs,
+
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// What of the tasks outlives their server.
@@ -137,6 +143,7 @@ fn pauses(text: &str) -> Result<(Duration, Duration), String> {
 
 /// Runs the command.
 pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    args.http.check()?;
     let config = config(args)?;
     let is_durable = config.durability != TaskDurability::Memory;
     let interrupted = interrupt::install()?;
@@ -153,8 +160,13 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if !is_durable {
         eprintln_line("its tasks are in memory alone, and gone when it ends");
     }
+    let title = format!("tasks at {}", hostname());
+    let dashboard = args.http.start(&title, &[], Source::of(&server))?;
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &server)?;
+    if let Some(dashboard) = dashboard {
+        dashboard.stop();
+    }
     // Before it stops: nobody could ask it afterwards.
     let left = unfinished(&server);
     server.stop()?;
@@ -189,7 +201,7 @@ fn config(args: &ServeArgs) -> anyhow::Result<TaskServerConfig> {
         durability,
         lease_timeout: args.lease_timeout,
         heartbeat: args.heartbeat,
-        reconnect_grace: args.reconnect_grace.unwrap_or(args.lease_timeout),
+        reconnect_grace: args.reconnect_grace,
         backoff_min,
         backoff_max,
         losses_max: args.losses_max,
@@ -222,6 +234,23 @@ fn unfinished(server: &TaskServer) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Options {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    #[test]
+    fn without_options_times_and_bounds_are_those_of_the_library() {
+        let options = Options::parse_from(["test", "--token", ""]);
+        let found = config(&options.serve).expect("a configuration");
+        let usual = TaskServerConfig::default();
+        assert_eq!(found.lease_timeout, usual.lease_timeout);
+        assert_eq!(found.reconnect_grace, usual.reconnect_grace);
+        assert_eq!((found.heartbeat, found.losses_max), (usual.heartbeat, usual.losses_max));
+    }
 
     #[test]
     fn pauses_are_one_time_or_two() {

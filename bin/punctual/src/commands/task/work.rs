@@ -73,7 +73,34 @@ pub(super) struct WorkArgs {
 
     /// Read slots and thresholds of memory from a conf.json of DistComp; options go before it
     #[arg(long, value_name = "FILE")]
-    conf: Option<PathBuf>,
+    pub(super) conf: Option<PathBuf>,
+}
+
+/// What may change while a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) slots: u32,
+    /// With less free memory than this no task starts,
+    pub(super) accept_free: u64,
+    /// and with less than this one is killed.
+    pub(super) return_free: u64,
+}
+
+impl Limits {
+    /// Those that a worker is started with.
+    pub(super) fn of(config: &TaskWorkerConfig) -> Self {
+        let TaskWorkerConfig { slots, accept_free, return_free, .. } = *config;
+        Self { slots, accept_free, return_free }
+    }
+}
+
+impl std::fmt::Display for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (accept_free, return_free) = (size(self.accept_free), size(self.return_free));
+        let slots = self.slots;
+        write!(f, "{slots} slots, a task starts with {accept_free} free, and one is given back ")?;
+        write!(f, "below {return_free}")
+    }
 }
 
 /// An amount of memory.
@@ -121,45 +148,98 @@ pub(super) fn prefetch(text: &str) -> Result<Prefetch, String> {
 }
 
 impl WorkArgs {
-    /// What the worker with this name offers.
-    pub(super) fn worker(&self, name: &str) -> anyhow::Result<TaskWorkerConfig> {
-        let conf = self.conf.as_deref().map(read_conf).transpose()?;
+    /// The original's configuration, if one was named.
+    pub(super) fn conf(&self) -> anyhow::Result<Option<OriginalConf>> {
+        self.conf.as_deref().map(read_conf).transpose()
+    }
+
+    /// What the worker with this name offers, with what the configuration says.
+    pub(super) fn worker(
+        &self,
+        name: &str,
+        conf: Option<&OriginalConf>,
+    ) -> Result<TaskWorkerConfig, UsageError> {
         let machine = Capacity::detect();
+        let (limits, warnings) = self.limits(conf, machine)?;
+        for warning in warnings {
+            eprintln_line(&format!("warning: {warning}"));
+        }
         let memory = self.memory.unwrap_or(machine.memory);
         let cores_milli = self.cores.unwrap_or(machine.cores_milli);
-        let slots_of_conf = conf.as_ref().map(|conf| conf.tasks_max);
+        Ok(TaskWorkerConfig {
+            host: hostname(),
+            pid: std::process::id(),
+            prefetch: self.prefetch,
+            accept_free: limits.accept_free,
+            return_free: limits.return_free,
+            kill_grace: self.kill_grace,
+            ..TaskWorkerConfig::new(name, limits.slots, memory, cores_milli)
+        })
+    }
+
+    /// What the options say; else the configuration, else the machine. With warnings for people.
+    pub(super) fn limits(
+        &self,
+        conf: Option<&OriginalConf>,
+        machine: Capacity,
+    ) -> Result<(Limits, Vec<String>), UsageError> {
+        let slots_of_conf = conf.map(|conf| conf.tasks_max);
         let slots = self.slots.or(slots_of_conf).unwrap_or(machine.cores_milli.div_ceil(1000));
         if slots == 0 {
             let text = "max_task_per_worker is 0, so nothing would ever run; raise it, or give \
                         --slots";
-            return Err(UsageError(text.to_owned()).into());
+            return Err(UsageError(text.to_owned()));
         }
+        // What the machine cannot reach was not written for it. The original runs one task then.
+        let reaches =
+            |conf: &&OriginalConf| conf.accept_free.max(conf.return_free) < machine.memory;
+        let reachable = conf.filter(reaches);
         // What is free is measured against what the machine has, whatever is offered of it.
         let threshold = |given: Option<Threshold>, of_conf: Option<u64>, percent: u64| {
             let usual = of_conf.map_or(Threshold::Percent(percent), Threshold::Bytes);
             given.unwrap_or(usual).of(machine.memory)
         };
-        let accept_of_conf = conf.as_ref().map(|conf| conf.accept_free);
-        let return_of_conf = conf.as_ref().map(|conf| conf.return_free);
+        let accept_of_conf = reachable.map(|conf| conf.accept_free);
+        let return_of_conf = reachable.map(|conf| conf.return_free);
         let accept_free = threshold(self.accept_free, accept_of_conf, ACCEPT_PERCENT);
         let return_free = threshold(self.return_free, return_of_conf, RETURN_PERCENT);
-        if accept_free > machine.memory {
-            eprintln_line(&format!(
-                "warning: no task will start: {} must be free for that, and the machine has {}; \
-                 lower --accept-free or min_dram_gb_accept_new_task",
+        let accept_free = accept_free.max(return_free);
+        let limits = Limits { slots, accept_free, return_free };
+        Ok((limits, self.warnings(conf, reachable.is_some(), limits, machine.memory)))
+    }
+
+    /// What people should know of thresholds.
+    fn warnings(
+        &self,
+        conf: Option<&OriginalConf>,
+        is_reachable: bool,
+        limits: Limits,
+        memory: u64,
+    ) -> Vec<String> {
+        let Limits { accept_free, return_free, .. } = limits;
+        let mut warnings = Vec::new();
+        let is_needed = self.accept_free.is_none() || self.return_free.is_none();
+        if let Some(conf) = conf.filter(|_| is_needed && !is_reachable) {
+            warnings.push(format!(
+                "min_dram_gb_accept_new_task and min_dram_gb_trigger_return ({} and {}) are more \
+                 than this machine has ({}), so they do not count: a task starts with {} free, and \
+                 one is given back below {}; --accept-free and --return-free say it otherwise",
+                size(conf.accept_free),
+                size(conf.return_free),
+                size(memory),
                 size(accept_free),
-                size(machine.memory)
+                size(return_free)
             ));
         }
-        Ok(TaskWorkerConfig {
-            host: hostname(),
-            pid: std::process::id(),
-            prefetch: self.prefetch,
-            accept_free: accept_free.max(return_free),
-            return_free,
-            kill_grace: self.kill_grace,
-            ..TaskWorkerConfig::new(name, slots, memory, cores_milli)
-        })
+        if accept_free > memory {
+            warnings.push(format!(
+                "no task will start: {} must be free for that, and the machine has {}; lower \
+                 --accept-free and --return-free",
+                size(accept_free),
+                size(memory)
+            ));
+        }
+        warnings
     }
 
     /// What runs the tasks of the worker with this name. `default_dir` is where their directories
@@ -197,10 +277,15 @@ pub(super) fn offer(config: &TaskWorkerConfig) -> String {
 /// Reads the original's configuration, and says what is odd about it.
 pub(super) fn read_conf(path: &Path) -> anyhow::Result<OriginalConf> {
     let conf = OriginalConf::read(path)?;
+    say_oddities(path, &conf);
+    Ok(conf)
+}
+
+/// Says what is odd about a configuration.
+pub(super) fn say_oddities(path: &Path, conf: &OriginalConf) {
     for warning in conf.warnings() {
         eprintln_line(&format!("warning: {}: {warning}", path.display()));
     }
-    Ok(conf)
 }
 
 /// The name of this machine.
@@ -213,52 +298,4 @@ pub(super) fn hostname() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Options {
-        #[command(flatten)]
-        work: WorkArgs,
-    }
-
-    fn args(args: &[&str]) -> WorkArgs {
-        Options::parse_from(std::iter::once("test").chain(args.iter().copied())).work
-    }
-
-    #[test]
-    fn thresholds_are_sizes_or_shares() {
-        assert_eq!("1GiB".parse::<Threshold>(), Ok(Threshold::Bytes(1 << 30)));
-        assert_eq!("10%".parse::<Threshold>().map(|share| share.of(2000)), Ok(200));
-        assert!("101%".parse::<Threshold>().is_err());
-        assert!("much".parse::<Threshold>().is_err());
-    }
-
-    #[test]
-    fn prefetching_is_automatic_off_or_a_number() {
-        assert_eq!(prefetch("auto"), Ok(Prefetch::Auto));
-        assert_eq!((prefetch("0"), prefetch("off")), (Ok(Prefetch::Off), Ok(Prefetch::Off)));
-        assert_eq!(prefetch("5"), Ok(Prefetch::Fixed(5)));
-        assert!(prefetch("-1").is_err());
-    }
-
-    #[test]
-    fn options_go_before_the_configuration_and_that_before_the_machine() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("conf.json");
-        let text = r#"{"max_task_per_worker": 7, "min_dram_gb_accept_new_task": 0.5,
-                       "min_dram_gb_trigger_return": 0.25}"#;
-        fs::write(&path, text).expect("a file");
-        let conf = path.to_str().expect("a path");
-        let worker = args(&["--conf", conf]).worker("w").expect("a worker");
-        let free = (worker.accept_free, worker.return_free);
-        assert_eq!((worker.slots, free), (7, (1 << 29, 1 << 28)));
-        let worker = args(&["--conf", conf, "--slots", "2", "--accept-free", "1GiB"]);
-        let worker = worker.worker("w").expect("a worker");
-        assert_eq!((worker.slots, worker.accept_free), (2, 1 << 30));
-        let worker = args(&[]).worker("w").expect("a worker");
-        assert!(worker.slots >= 1 && worker.memory > 0 && worker.cores_milli > 0, "{worker:?}");
-        assert!(worker.accept_free > worker.return_free, "{worker:?}");
-    }
-}
+mod tests;

@@ -1,16 +1,21 @@
 //! `punctual task worker`.
 
+use super::bridge::{RedisArgs, queue_of, work_limits};
+use super::conf::ConfWatch;
 use super::connect::ServerArgs;
 use super::rows::grouped;
 use super::signals;
-use super::work::{WorkArgs, hostname, offer};
+use super::work::{Limits, WorkArgs, hostname, offer};
 use crate::commands::UsageError;
 use crate::eprintln_line;
 use clap::Args;
+use punctual_process::Capacity;
+use punctual_redis::RedisBridge;
+use punctual_runtime::config::parse_duration;
 use punctual_runtime::tasks::{QueueAddress, TaskWorkerHost, WorkerView};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where the directories of tasks are if nobody says otherwise.
 const WORK_DIR: &str = ".punctual/work";
@@ -24,22 +29,31 @@ const LOOK: Duration = Duration::from_millis(200);
   punctual task worker --server node0 --token-file token --slots 8
   punctual task worker --accept-free 4GiB --return-free 2GiB
   punctual task worker --shell /bin/bash --no-task-dirs
+  punctual task worker --broker redis://:PASSWORD@node0:6400/0 --conf conf.json
 
 The first interruption drains it: what runs is finished, what waits is given back. The second ends
 what runs and gives that back as well (exit code 130). A worker that is killed takes its tasks with
 it, and they run elsewhere. Tasks find their number, their attempt and what they asked for in the
-variables PUNCTUAL_TASK_ID, PUNCTUAL_TASK_ATTEMPT and so on.")]
+variables PUNCTUAL_TASK_ID, PUNCTUAL_TASK_ATTEMPT and so on. At redis://[:PASSWORD@]HOST[:PORT][/DB]
+it works beside workers of DistComp on their Redis.")]
 pub(crate) struct WorkerArgs {
     /// Its name; if another worker has it, a number is added (default: the first part of the name
     /// of the machine)
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// Read the --conf file again this often; slots and thresholds may change
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
+    conf_interval: Duration,
+
     #[command(flatten)]
     server: ServerArgs,
 
     #[command(flatten)]
     work: WorkArgs,
+
+    #[command(flatten)]
+    redis: RedisArgs,
 }
 
 /// Runs the command.
@@ -51,39 +65,72 @@ pub(super) fn worker(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
         Some(name) => name.clone(),
         None => hostname().split('.').next().unwrap_or_default().to_owned(),
     };
-    let address =
-        QueueAddress::Remote { endpoint: args.server.endpoint()?, token: args.server.token()? };
-    let config = args.work.worker(&name)?;
+    let conf = args.work.conf()?;
+    let config = args.work.worker(&name, conf.as_ref())?;
     let interrupted = signals::install()?;
+    let (address, server, bridge) = match args.server.redis()? {
+        None => {
+            let (endpoint, token) = (args.server.endpoint()?, args.server.token()?);
+            let server = endpoint.to_string();
+            (QueueAddress::Remote { endpoint, token }, server, None)
+        }
+        Some(address) => {
+            let (server, limits) = (address.to_string(), Limits::of(&config));
+            let bridge = args.redis.start(address, &name, conf.as_ref(), limits)?;
+            (queue_of(&bridge), server, Some(bridge))
+        }
+    };
     let runner = args.work.runner(&name, Some(Path::new(WORK_DIR)))?;
     eprintln_line(&format!("worker {name}: {}", offer(&config)));
-    let server = address.to_string();
     let host = TaskWorkerHost::start(config, address, runner)?;
-    let mut work = Work { host, server, shown: WorkerView::default(), interruptions: 0 };
-    let outcome = work.go_on(&interrupted);
-    let stats = work.host.view().stats;
-    eprintln_line(&format!(
-        "stopped; {} tasks done, {} failed, {} given back",
-        grouped(stats.succeeded),
-        grouped(stats.failed),
-        grouped(stats.returned)
-    ));
-    outcome?;
-    let was_forced = work.interruptions > 1;
-    Ok(if was_forced { ExitCode::from(signals::INTERRUPTED) } else { ExitCode::SUCCESS })
+    let path_and_conf = args.work.conf.clone().zip(conf);
+    let conf = path_and_conf.map(|(path, conf)| ConfWatch::new(path, args.conf_interval, conf));
+    let shown = WorkerView::default();
+    Work { args: &args.work, host, bridge, conf, server, shown, interruptions: 0 }
+        .finish(&interrupted)
 }
 
 /// A worker under way.
-struct Work {
+struct Work<'a> {
+    args: &'a WorkArgs,
     host: TaskWorkerHost,
-    /// Where its server is, for people.
+    /// What is between it and a Redis, if its tasks are there.
+    bridge: Option<RedisBridge>,
+    conf: Option<ConfWatch>,
+    /// Where its tasks are, for people.
     server: String,
     /// What was said last.
     shown: WorkerView,
     interruptions: u32,
 }
 
-impl Work {
+impl Work<'_> {
+    /// Waits for its end, and says what it did.
+    fn finish(mut self, interrupted: &flume::Receiver<()>) -> anyhow::Result<ExitCode> {
+        let outcome = self.go_on(interrupted);
+        let stats = self.host.view().stats;
+        // After the worker: it takes what that has to report.
+        let is_ordered =
+            self.bridge.as_ref().is_some_and(|bridge| bridge.view().is_ordered_to_stop);
+        let told = self.bridge.take().map_or(Ok(()), RedisBridge::stop);
+        eprintln_line(&format!(
+            "stopped; {} tasks done, {} failed, {} given back",
+            grouped(stats.succeeded),
+            grouped(stats.failed),
+            grouped(stats.returned)
+        ));
+        if is_ordered {
+            eprintln_line(
+                "there is an order to stop in the queue, which is for workers that come later as \
+                 well; punctual task manager --task allowWorker takes it back",
+            );
+        }
+        outcome?;
+        told?;
+        let was_forced = self.interruptions > 1;
+        Ok(if was_forced { ExitCode::from(signals::INTERRUPTED) } else { ExitCode::SUCCESS })
+    }
+
     /// Waits for its end, passes interruptions on, and says when the link comes and goes.
     fn go_on(&mut self, interrupted: &flume::Receiver<()>) -> anyhow::Result<()> {
         loop {
@@ -94,6 +141,11 @@ impl Work {
                 return Ok(outcome?);
             }
             self.say();
+            self.reread();
+            if self.bridge.as_ref().is_some_and(|bridge| !bridge.is_alive()) {
+                // It says why when it is stopped.
+                self.host.abandon();
+            }
         }
     }
 
@@ -109,6 +161,28 @@ impl Work {
             self.host.abandon();
             eprintln_line(&format!("giving {running} tasks back"));
         }
+    }
+
+    /// Looks whether the configuration has changed.
+    fn reread(&mut self) {
+        let Self { args, host, bridge, conf, .. } = self;
+        let Some(conf) = conf.as_mut().and_then(|conf| conf.look(Instant::now())) else { return };
+        let (limits, warnings) = match args.limits(Some(conf), Capacity::detect()) {
+            Ok(found) => found,
+            Err(error) => {
+                eprintln_line(&format!("warning: {error}; the settings stay as they were"));
+                return;
+            }
+        };
+        for warning in warnings {
+            eprintln_line(&format!("warning: {warning}"));
+        }
+        let Limits { slots, accept_free, return_free } = limits;
+        host.reconfigure(slots, accept_free, return_free);
+        if let Some(bridge) = bridge {
+            bridge.set_limits(work_limits(Some(conf), limits));
+        }
+        eprintln_line(&format!("the configuration has changed: {limits}"));
     }
 
     fn say(&mut self) {

@@ -72,6 +72,21 @@ impl Admission {
         }
     }
 
+    /// Takes other thresholds, and compares them with what was free the last time, if that is
+    /// known. Returns whether that closed admission.
+    pub(super) fn set_thresholds(
+        &mut self,
+        accept_free: u64,
+        return_free: u64,
+        memory_free: Option<u64>,
+    ) -> bool {
+        (self.accept_free, self.return_free) = (accept_free.max(return_free), return_free);
+        let was_open = self.is_open;
+        // What closed it was another threshold, so nothing flutters.
+        self.is_open = memory_free.is_none_or(|free| free >= self.accept_free);
+        was_open && !self.is_open
+    }
+
     /// Takes a measurement of free memory. Returns whether it closed admission.
     pub(super) fn on_usage(&mut self, memory_free: u64) -> bool {
         let was_open = self.is_open;

@@ -121,6 +121,18 @@ impl TaskWorker {
         }
     }
 
+    /// Takes other settings: slots, and the two thresholds of free memory, as in
+    /// [`TaskWorkerConfig`]. What runs goes on; the queue is told what there is room for now.
+    pub fn reconfigure(&mut self, now: Nanos, slots: u32, accept_free: u64, return_free: u64) {
+        self.now = now;
+        self.config.slots = slots.clamp(1, SLOTS_MAX);
+        (self.config.accept_free, self.config.return_free) = (accept_free, return_free);
+        let memory_free = self.usage.map(|usage| usage.memory_free);
+        if self.admission.set_thresholds(accept_free, return_free, memory_free) {
+            self.give_back_waiting(ReturnReason::LowMemory);
+        }
+    }
+
     /// Finishes what runs and gives back what waits; nothing is started any more.
     pub fn drain(&mut self, now: Nanos) {
         self.now = now;

@@ -190,6 +190,21 @@ fn a_sign_of_life_is_due_as_often_as_the_queue_wishes() {
     assert!(rig.said().is_empty());
 }
 
+/// Without its pause the original looked for tasks all the time, and took most of a core for it.
+#[test]
+fn defect_14_an_idle_worker_says_now_and_then_that_it_lives_and_nothing_else() {
+    let mut rig = Rig::new(config(32));
+    let heartbeat = Duration::from_millis(HEARTBEAT_MS.into());
+    for _ in 0..100 {
+        let due = rig.worker.next_deadline();
+        assert_eq!(due, Some(rig.now + heartbeat.into()), "nothing is due before");
+        assert!(rig.asked().is_empty() && !rig.worker.has_output());
+        rig.pass_ms(HEARTBEAT_MS.into());
+        let said = rig.said();
+        assert!(matches!(said[..], [Said::Beat { running: 0, .. }]), "{said:?}");
+    }
+}
+
 #[test]
 fn a_busy_worker_says_what_it_measured_as_often_as_an_idle_one() {
     let mut rig = Rig::new(config(1));

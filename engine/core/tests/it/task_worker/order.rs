@@ -29,6 +29,26 @@ fn no_more_tasks_run_at_once_than_there_are_slots() {
     assert_eq!(rig.started(), [5]);
 }
 
+/// The original looked for the next task only every 8 s once it was full.
+#[test]
+fn defect_13_a_slot_that_gets_free_is_filled_at_once() {
+    const TASKS: u64 = 100;
+    const SLOTS: u64 = 32;
+    let mut rig = Rig::new(config(32));
+    let beat = rig.worker.next_deadline();
+    let all: Vec<_> = (1..=TASKS).map(task).collect();
+    rig.lease(&all);
+    assert_eq!(rig.started().len() as u64, SLOTS);
+    for next in SLOTS + 1..=TASKS {
+        rig.pass_ms(3);
+        rig.succeed(next - SLOTS);
+        // The end of one is all that the next one waits for: no time passes, and nothing is due.
+        assert_eq!(rig.started(), [next]);
+        assert_eq!(rig.worker.next_deadline(), beat, "the sign of life alone");
+    }
+    assert_eq!(rig.worker.running() as u64, SLOTS);
+}
+
 #[test]
 fn a_lease_says_what_to_run_and_how_long_it_waited_is_reported() {
     let mut rig = Rig::new(config(1));

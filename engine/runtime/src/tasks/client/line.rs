@@ -5,11 +5,12 @@ use crate::config::ClockSource;
 use crate::driver::LinkEvent;
 use crate::engine::random;
 use crate::links::Lost;
+use crate::tasks::client::watches::{News, Watches};
 use crate::tasks::link::QueueLink;
 use crate::tasks::{QueueAddress, TaskClientError};
 use punctual_core::Nanos;
 use punctual_link::{LinkError, ParkHandle};
-use punctual_wire::task::{JobId, PushReader, QueuePush, StateCounts, ToQueue};
+use punctual_wire::task::{JobId, PushReader, QueuePush, TaskFault, ToQueue};
 use punctual_wire::{BatchWriter, CloseReason, Role};
 use std::fmt;
 use std::time::Duration;
@@ -18,31 +19,16 @@ use std::time::Duration;
 const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
-/// A question for news that is kept until it is answered, over several calls.
-#[derive(Debug)]
-struct Watch {
-    request: u32,
-    job: Option<JobId>,
-    seen: u64,
-    /// On which link it was asked.
-    asked_on: Option<u64>,
-    news: Option<(u64, StateCounts)>,
-}
-
-impl Watch {
-    fn is(&self, job: Option<JobId>, seen: u64) -> bool {
-        self.job == job && self.seen == seen
-    }
-}
-
 /// A link to a queue that is connected again when it is lost.
 pub(super) struct Line {
     link: QueueLink,
     clock: Clock,
     patience: Duration,
+    place: QueueAddress,
+    /// The same for people.
     address: String,
-    /// In this process there is no second try.
-    is_local: bool,
+    /// Where its thread sleeps.
+    park: ParkHandle,
     /// Counts the links: what was asked on an earlier one is asked again.
     epoch: u64,
     /// Since when there is no link, while there is none.
@@ -54,28 +40,35 @@ pub(super) struct Line {
     next_request: u32,
     /// Numbers of submissions ascend on a link.
     next_ticket: u64,
-    watch: Option<Watch>,
+    /// What was asked on this link for news.
+    watches: Watches,
+}
+
+/// A link that is still to be brought up.
+fn new_link(place: &QueueAddress, patience: Duration, park: &ParkHandle) -> QueueLink {
+    let timeout = patience.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
+    let mut link = QueueLink::new(place, Role::TaskClient, random(), timeout);
+    link.set_park(Some(park));
+    link
 }
 
 impl Line {
-    pub(super) fn new(address: &QueueAddress, patience: Duration, park: &ParkHandle) -> Self {
+    pub(super) fn new(place: &QueueAddress, patience: Duration, park: &ParkHandle) -> Self {
         let clock = Clock::new(ClockSource::Monotonic);
-        let timeout = patience.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
-        let mut link = QueueLink::new(address, Role::TaskClient, random(), timeout);
-        link.set_park(Some(park));
         Self {
-            link,
+            link: new_link(place, patience, park),
             clock,
             patience,
-            address: address.to_string(),
-            is_local: address.is_local(),
+            place: place.clone(),
+            address: place.to_string(),
+            park: park.clone(),
             epoch: 0,
             down_since: clock.now(),
             lost: "it was never there".to_owned(),
             refusal: None,
             next_request: 0,
             next_ticket: 0,
-            watch: None,
+            watches: Watches::default(),
         }
     }
 
@@ -134,11 +127,11 @@ impl Line {
         if !self.link.is_up() {
             return self.step(now);
         }
-        let Self { link, watch, .. } = self;
+        let Self { link, watches, .. } = self;
         let taken = link.take(|frame| {
             let mut reader = PushReader::new(frame);
             while let Some(push) = reader.next_message()? {
-                if !note_news(watch, &push) {
+                if !watches.note(&push) {
                     take(&push);
                 }
             }
@@ -164,7 +157,7 @@ impl Line {
                 self.refusal = Some(reason);
                 Err(self.refused(reason))
             }
-            Some(LinkEvent::Down { .. }) if self.is_local => Err(TaskClientError::Stopped),
+            Some(LinkEvent::Down { .. }) if self.place.is_local() => Err(TaskClientError::Stopped),
             Some(LinkEvent::Down { why }) if now.since(self.down_since) >= self.patience => {
                 Err(TaskClientError::Unreachable { address: self.address(), why })
             }
@@ -184,6 +177,7 @@ impl Line {
         tracing::debug!(address = self.address, reason = %lost, "the link is lost");
         self.down_since = now;
         self.lost = lost.to_string();
+        self.watches.clear();
         self.link.lose(now, lost);
         match lost {
             Lost::Reason(reason @ (CloseReason::Malformed | CloseReason::Checksum)) => {
@@ -195,9 +189,14 @@ impl Line {
 
     /// Gives the link up, so that nothing of what was asked on it is answered any more.
     pub(super) fn reset(&mut self) {
-        if self.link.is_up() {
-            let now = self.now();
-            let _ = self.lose(now, &Lost::Link(LinkError::Closed));
+        if !self.link.is_up() {
+            return;
+        }
+        let now = self.now();
+        let _ = self.lose(now, &Lost::Link(LinkError::Closed));
+        if self.place.is_local() {
+            // A link through memory cannot be brought up twice; there can be another one.
+            self.link = new_link(&self.place, self.patience, &self.park);
         }
     }
 
@@ -222,43 +221,34 @@ impl Line {
         TaskClientError::Unsure { address: self.address(), why: self.lost.clone() }
     }
 
+    /// Notes that a call for news begins.
+    pub(super) fn begin_watch(&mut self, job: Option<JobId>, seen: u64) {
+        self.watches.begin(job, seen);
+    }
+
     /// Asks for counts beyond a version, unless that was asked on this link already. Returns how
     /// much was done.
     pub(super) fn watch(&mut self, job: Option<JobId>, seen: u64) -> usize {
-        if !self.watch.as_ref().is_some_and(|watch| watch.is(job, seen)) {
-            let request = self.new_request();
-            self.watch = Some(Watch { request, job, seen, asked_on: None, news: None });
+        let Some(seen) = self.watches.question(job, seen) else { return 0 };
+        if self.watches.is_full() {
+            // To hang up is the only way to take a question back.
+            self.reset();
+            return 1;
         }
-        let epoch = self.epoch;
-        let (Some(watch), Some(out)) = (&mut self.watch, self.link.out()) else { return 0 };
-        if watch.asked_on == Some(epoch) {
-            return 0;
-        }
-        watch.asked_on = Some(epoch);
-        ToQueue::Watch { request: watch.request, job, seen }.write(out);
+        let request = self.new_request();
+        let Some(out) = self.link.out() else { return 0 };
+        ToQueue::Watch { request, job, seen }.write(out);
+        self.watches.add(request, job, seen);
         1
     }
 
-    /// The answer to what was asked with the same words, if it is there.
+    /// What is news to somebody who has seen a version, if anything was heard.
     pub(super) fn take_news(
         &mut self,
         job: Option<JobId>,
         seen: u64,
-    ) -> Option<(u64, StateCounts)> {
-        let news = self.watch.as_ref().filter(|watch| watch.is(job, seen))?.news?;
-        self.watch = None;
-        Some(news)
-    }
-
-    /// The number of the question with these words, if it was asked.
-    pub(super) fn watch_request(&self, job: Option<JobId>, seen: u64) -> Option<u32> {
-        let watch = self.watch.as_ref().filter(|watch| watch.is(job, seen))?;
-        Some(watch.request)
-    }
-
-    /// Waits for no news any more.
-    pub(super) fn forget_watch(&mut self) {
-        self.watch = None;
+    ) -> Option<Result<News, TaskFault>> {
+        self.watches.take(job, seen)
     }
 }
 
@@ -266,13 +256,4 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line").field("address", &self.address).finish_non_exhaustive()
     }
-}
-
-/// Keeps the answer to a question for news, whatever else is going on. Whether it was one.
-fn note_news(watch: &mut Option<Watch>, push: &QueuePush<'_>) -> bool {
-    let QueuePush::Progress { request, version, counts } = push else { return false };
-    if let Some(watch) = watch.as_mut().filter(|watch| watch.request == *request) {
-        watch.news = Some((*version, *counts));
-    }
-    true
 }

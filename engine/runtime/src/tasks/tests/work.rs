@@ -231,3 +231,25 @@ fn a_worker_without_a_server_ends_when_it_is_told_to() {
     assert!(message.contains("punctual task serve"), "{message}");
     assert!(error.is_usage());
 }
+
+#[test]
+fn a_worker_that_gets_other_settings_tells_its_queue() {
+    let server = serve(TaskServerConfig::default());
+    let address = remote(&server);
+    let mut client = client(&address);
+    let host = worker("w", &address);
+    for slots in [9, 2] {
+        // The latest settings are those that count.
+        for slots in [1, slots] {
+            host.reconfigure(slots, 0, 0);
+        }
+        let start = Instant::now();
+        while client.workers().expect("an answer").iter().all(|it| it.capacity.slots != slots) {
+            assert!(start.elapsed() < PATIENCE, "the queue does not hear of {slots} slots");
+            std::thread::yield_now();
+        }
+    }
+    host.drain();
+    host.wait().expect("there was nothing to tell");
+    server.stop().expect("an orderly stop");
+}

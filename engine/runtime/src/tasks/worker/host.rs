@@ -1,6 +1,6 @@
 //! The thread of a worker, and who holds on to it.
 
-use super::{Order, TaskWorkerAgent, WorkerView, new_link};
+use super::{NewSettings, Order, Settings, TaskWorkerAgent, WorkerView, new_link};
 use crate::agent::Agent;
 use crate::backend::{self, CoreThread};
 use crate::clock::Clock;
@@ -25,6 +25,7 @@ const ORDERS_MAX: usize = 16;
 /// wait for it.
 pub struct TaskWorkerHost {
     orders: flume::Sender<Order>,
+    settings: NewSettings,
     core: Arc<CoreWaker>,
     ended: flume::Receiver<Result<(), TaskWorkerError>>,
     view: Arc<Mutex<WorkerView>>,
@@ -51,6 +52,7 @@ impl TaskWorkerHost {
         let (tell_ended, ended) = flume::bounded(1);
         let view = WorkerView { name: config.name.clone(), ..WorkerView::default() };
         let view = Arc::new(Mutex::new(view));
+        let settings = NewSettings::default();
         let clock = Clock::new(ClockSource::Monotonic);
         let agent = TaskWorkerAgent {
             // Whatever it is, the runner is told once.
@@ -63,6 +65,7 @@ impl TaskWorkerHost {
             clock,
             park: None,
             orders: receiver,
+            settings: Arc::clone(&settings),
             lost_before: 0,
             abandoned_at: None,
             why_down: None,
@@ -81,7 +84,7 @@ impl TaskWorkerHost {
         let thread = backend::spawn(Backend::Threads, THREAD.to_owned(), None, core_loop)?;
         // A thread that dies at once leaves its channels closed, and says why when it is joined.
         thread.wait_started();
-        Ok(Self { orders, core, ended, view, counters, thread: Some(thread) })
+        Ok(Self { orders, settings, core, ended, view, counters, thread: Some(thread) })
     }
 
     /// Tells it to finish what runs, to give the rest back, and to end.
@@ -92,6 +95,17 @@ impl TaskWorkerHost {
     /// Tells it to end what runs, to give everything back, and to end itself.
     pub fn abandon(&self) {
         self.order(Order::Abandon);
+    }
+
+    /// Changes its slots and the two thresholds of free memory, as in [`TaskWorkerConfig`]. What
+    /// runs goes on.
+    pub fn reconfigure(&self, slots: u32, accept_free: u64, return_free: u64) {
+        let settings = Settings { slots, accept_free, return_free };
+        let mut latest = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody was told of those before: only the latest matter.
+        if latest.replace(settings).is_none() {
+            self.order(Order::Reconfigure);
+        }
     }
 
     fn order(&self, order: Order) {

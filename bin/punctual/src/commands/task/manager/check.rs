@@ -12,6 +12,17 @@ use std::ops::ControlFlow;
 
 /// What stands on both sides of the name of a section.
 const RULE: &str = "################################################";
+/// The columns of `checkWorker`.
+pub(super) const HEAD: [&str; 8] = [
+    "worker",
+    "last_update_from_now",
+    "cores_used",
+    "cores_total",
+    "mem_used (GB)",
+    "mem_total (GB)",
+    "n_current_task",
+    "n_finished_tasks",
+];
 /// Output that the original does not keep.
 const RESULT_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a reason that are shown if there are more than that.
@@ -24,7 +35,7 @@ const TODO: [TaskState; 3] = [TaskState::Blocked, TaskState::Delayed, TaskState:
 
 /// The sections of `checkTask`, in the original's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Section {
+pub(super) enum Section {
     Todo,
     InProgress,
     Finished,
@@ -33,17 +44,19 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 5] =
+    pub(super) const ALL: [Self; 5] =
         [Self::Todo, Self::InProgress, Self::Finished, Self::Failed, Self::Reasons];
 
-    fn title(self) -> &'static str {
-        match self {
+    /// The line above it.
+    pub(super) fn banner(self) -> String {
+        let title = match self {
             Self::Todo => "  todo task  ",
             Self::InProgress => "  in_progress task  ",
             Self::Finished => "  finished task  ",
             Self::Failed => "  failed task  ",
             Self::Reasons => "  task fail reason ",
-        }
+        };
+        format!("{RULE}{title}{RULE}")
     }
 
     fn states(self) -> StateSet {
@@ -55,7 +68,7 @@ impl Section {
         }
     }
 
-    fn is_shown(self, shown: &Shown) -> bool {
+    pub(super) fn is_shown(self, shown: &Shown) -> bool {
         match self {
             Self::Todo => shown.todo,
             Self::InProgress => shown.in_progress,
@@ -113,7 +126,7 @@ pub(super) fn tasks(
         if section == Section::Reasons && counts[TaskState::Failed] == 0 {
             continue;
         }
-        written = written.and_then(|()| writeln!(out, "{RULE}{}{RULE}", section.title()));
+        written = written.and_then(|()| writeln!(out, "{}", section.banner()));
         let selection = OwnedSelection {
             states: section.states(),
             job: Some(job),
@@ -141,7 +154,7 @@ pub(super) fn tasks(
     }
 }
 
-fn lossy(bytes: &[u8]) -> String {
+pub(super) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -198,16 +211,7 @@ pub(super) fn workers(workers: &[OwnedWorker], shown: &Shown) -> String {
     let mut workers: Vec<(String, &OwnedWorker)> =
         workers.iter().map(|worker| (lossy(&worker.name), worker)).collect();
     workers.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let mut text = line(&[
-        "worker",
-        "last_update_from_now",
-        "cores_used",
-        "cores_total",
-        "mem_used (GB)",
-        "mem_total (GB)",
-        "n_current_task",
-        "n_finished_tasks",
-    ]);
+    let mut text = line(&HEAD);
     for (name, worker) in workers.iter().filter(|(name, _)| shown.fits(name)) {
         let cores = |milli: u32| format!("{:.2}", f64::from(milli) / 1e3);
         let gigabytes = |bytes: u64| format!("{:.2}", bytes as f64 / GIGABYTE);
@@ -227,7 +231,7 @@ pub(super) fn workers(workers: &[OwnedWorker], shown: &Shown) -> String {
 }
 
 /// The columns as wide as the original's.
-fn line(cells: &[&str; 8]) -> String {
+pub(super) fn line(cells: &[&str; 8]) -> String {
     let mut text = format!("{:12}", cells[0]);
     for cell in &cells[1..] {
         text += &format!(" {cell:>12}");
@@ -304,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_failed_without_a_word_still_has_a_reason() {
+    fn defect_17_a_task_that_failed_without_a_word_still_has_a_reason() {
         let bytes = payload();
         assert_eq!(fail_reason(&row(&bytes, Some(end(b"", b"\n")))), "\"(exit code 1)\"");
     }

@@ -57,6 +57,27 @@ fn it_waits_for_another_worker_that_is_busy() {
     assert_eq!(rig.runs(&second), [Run::new(1, 2)]);
 }
 
+/// The original took `node1` for one of those in `node10,`.
+#[test]
+fn defect_08_what_failed_on_node10_may_go_to_node1() {
+    let mut rig = Rig::with(patient());
+    let client = rig.client();
+    let job = rig.job(client, "job");
+    // As long as this one is busy, whatever has failed elsewhere would wait for it.
+    rig.submit(client, &[draft(job, 1)]);
+    let other = rig.worker("other", capacity(1, 0));
+    assert_eq!(rig.runs(&other), [Run::new(1, 1)]);
+    rig.submit(client, &[draft(job, 2).attempts(3)]);
+    let mut node10 = rig.worker("node10", capacity(1, 0));
+    let run = rig.runs(&node10)[0];
+    rig.report(&mut node10, run, exited(1));
+    rig.advance(60_000);
+    assert_eq!(rig.runs(&node10), []);
+    assert_eq!(rig.state(2), TaskState::Ready);
+    let node1 = rig.worker("node1", capacity(1, 0));
+    assert_eq!(rig.runs(&node1), [Run::new(2, 2)]);
+}
+
 #[test]
 fn it_goes_to_the_same_worker_if_no_other_could_run_it() {
     let mut rig = Rig::with(patient());

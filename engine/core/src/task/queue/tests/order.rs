@@ -1,6 +1,7 @@
 //! Which task goes out first.
 
 use super::*;
+use std::cmp::Reverse;
 
 #[test]
 fn tasks_go_out_by_priority_and_then_as_they_came() {
@@ -18,6 +19,30 @@ fn tasks_go_out_by_priority_and_then_as_they_came() {
         rig.report(&mut hand, run, exited(0));
     }
     assert_eq!(order, [5, 2, 4, 1, 6, 3]);
+}
+
+/// The original looked at twenty random ones of them.
+#[test]
+fn defect_15_priority_holds_in_the_whole_of_a_long_queue() {
+    const TASKS: u64 = 3_000;
+    let mut rig = Rig::new();
+    rig.is_audited = false;
+    let client = rig.client();
+    let job = rig.job(client, "job");
+    let priority = |key: u64| i32::try_from(key * 7_919 % 50).expect("a small number");
+    let drafts: Vec<Draft> =
+        (1..=TASKS).map(|key| draft(job, key.into()).priority(priority(key))).collect();
+    rig.submit(client, &drafts);
+    let mut hand = rig.worker("w", capacity(1, 0));
+    let mut order = Vec::new();
+    while let [run] = rig.runs(&hand)[..] {
+        order.push(run.task.sequence());
+        rig.report(&mut hand, run, exited(0));
+    }
+    let mut expected: Vec<u64> = (1..=TASKS).collect();
+    expected.sort_by_key(|key| Reverse(priority(*key)));
+    assert_eq!(order, expected);
+    audit(&rig.queue);
 }
 
 #[test]

@@ -292,6 +292,48 @@ fn leases_are_given_to_others_if_their_worker_does_not_come_back_after_a_restart
     assert_eq!(rig.queue.workers(), 0);
 }
 
+/// A worker of the original took a task out of the queue, and wrote down only then that it had it.
+#[test]
+fn defect_02_wherever_the_log_ends_a_task_is_in_the_queue_or_with_a_worker() {
+    const TASKS: u64 = 6;
+    let mut rig = Rig::with(journaled());
+    rig.with_tasks(TASKS.into());
+    let submitted = rig.tape.len();
+    let mut hand = rig.worker("w", capacity(2, 1));
+    let runs = rig.runs(&hand);
+    rig.give_back(&mut hand, runs[2], ReturnReason::Recalled);
+    rig.report(&mut hand, runs[0], exited(1));
+    rig.report(&mut hand, runs[1], exited(0));
+    for run in rig.runs(&hand) {
+        rig.report(&mut hand, run, exited(0));
+    }
+    rig.turn_and_sync();
+    let records = sealed(&rig.tape);
+    let ends: Vec<usize> = ends(&records).into_iter().filter(|end| *end >= submitted).collect();
+    assert!(ends.len() > 10, "something happened");
+    for end in ends {
+        let mut replay = TaskReplay::new(&journaled());
+        apply(&mut replay, &records, 0..end);
+        let mut after = Rig::with(journaled());
+        after.queue = replay.finish(rig.now, Lsn(end as u64));
+        (after.now, after.tape) = (rig.now, rig.tape[..end].to_vec());
+        audit(&after.queue);
+        assert_eq!(after.queue.counts().total(), TASKS, "none is lost");
+        // Whoever had some of them does not come back, and another one does the rest.
+        after.advance(30_000);
+        let session = SessionId(7);
+        let party = after.link(session);
+        after.greet(party, "last", capacity(99, 0), &[]);
+        let mut last = Hand { party, session, seq: 0 };
+        for _ in 0..3 {
+            for run in after.runs(&last) {
+                after.report(&mut last, run, exited(0));
+            }
+        }
+        assert_eq!(after.queue.counts().unfinished(), 0, "with {end} bytes of the log");
+    }
+}
+
 #[test]
 fn a_snapshot_keeps_who_ended_first() {
     let mut rig = Rig::with(journaled());

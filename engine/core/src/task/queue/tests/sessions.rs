@@ -7,7 +7,7 @@ fn enlisted(name: &str) -> Push {
 }
 
 #[test]
-fn a_name_that_a_linked_worker_has_gets_a_suffix() {
+fn defect_12_a_name_that_a_linked_worker_has_gets_a_suffix() {
     let mut rig = Rig::new();
     let mut names = Vec::new();
     for session in 1..=4 {

@@ -1,0 +1,126 @@
+//! What a bench of the queue has measured, for programs and for people.
+
+use super::check::Checked;
+use super::{BenchArgs, Transport};
+use crate::commands::bench::build;
+use crate::commands::output::row;
+use crate::commands::task::rows::{grouped, size_of_process};
+use crate::commands::task::serve::Durability;
+use crate::commands::task::text::size;
+use punctual_load::environment::bare;
+use punctual_load::report::{Cores, Environment};
+use punctual_load::summary::{LatencySummary, fmt_ns_or_dash};
+use punctual_runtime::tasks::Prefetch;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Version of the JSON document; it changes when a field changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+
+/// The JSON document.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema: u32,
+    program: &'static str,
+    tasks: u64,
+    workers: u16,
+    slots: u32,
+    prefetch: String,
+    durability: &'static str,
+    payload_bytes: usize,
+    /// Tasks of a lower priority that were there before.
+    queued: u64,
+    /// From the first submission, or with `queued` from the start of the workers, until the client
+    /// has heard that all are done.
+    duration_s: f64,
+    throughput_tps: f64,
+    /// Of the submission alone.
+    submit_tps: f64,
+    /// By the clock of the queue; with a queue that is always full this is mostly waiting.
+    submit_to_done_ns: LatencySummary,
+    lease_to_done_ns: LatencySummary,
+    /// Least and most tasks of a worker, as parts of an equal share.
+    share_min: f64,
+    share_max: f64,
+    /// Bytes of the process: at most, and how many more once everything was in the queue.
+    memory_peak_bytes: u64,
+    memory_queued_bytes: Option<u64>,
+    /// `ok`, or what is wrong.
+    pub(super) self_check: String,
+    environment: Environment,
+}
+
+/// What was measured from outside.
+pub(super) struct Figures {
+    pub(super) wall: Duration,
+    pub(super) submitting: Duration,
+    pub(super) memory_queued_bytes: Option<u64>,
+}
+
+/// The document of a run.
+pub(super) fn report(args: &BenchArgs, figures: &Figures, checked: Checked) -> Report {
+    let tasks = args.tasks as f64;
+    let share = |count: u64| count as f64 * f64::from(args.workers) / tasks;
+    let transport = if args.transport == Transport::Tcp { "tcp" } else { "ring" };
+    let environment = bare(&build(), transport, Cores::default(), false);
+    Report {
+        schema: SCHEMA,
+        program: "task bench",
+        tasks: args.tasks,
+        workers: args.workers,
+        slots: args.slots,
+        prefetch: match args.prefetch {
+            Prefetch::Off => "off".to_owned(),
+            Prefetch::Auto => "auto".to_owned(),
+            Prefetch::Fixed(count) => count.to_string(),
+        },
+        durability: match args.durability {
+            Durability::Memory => "memory",
+            Durability::Journal => "journal",
+        },
+        payload_bytes: args.payload,
+        queued: args.queued,
+        duration_s: figures.wall.as_secs_f64(),
+        throughput_tps: tasks / figures.wall.as_secs_f64(),
+        submit_tps: tasks / figures.submitting.as_secs_f64(),
+        submit_to_done_ns: checked.submit_to_done,
+        lease_to_done_ns: checked.lease_to_done,
+        share_min: share(checked.least),
+        share_max: share(checked.most),
+        memory_peak_bytes: size_of_process("VmHWM"),
+        memory_queued_bytes: figures.memory_queued_bytes,
+        self_check: checked.verdict,
+        environment: Environment { idle: "park".to_owned(), ..environment },
+    }
+}
+
+/// The same for people.
+pub(super) fn summary(report: &Report) -> String {
+    let mut text = format!(
+        "task queue over {}: {} tasks, {} workers, {}\n",
+        report.environment.transport,
+        grouped(report.tasks),
+        report.workers,
+        report.durability
+    );
+    let rate = |tps: f64| format!("{}/s", grouped(tps as u64));
+    text += &row("throughput", &rate(report.throughput_tps));
+    text += &row("submitted at", &rate(report.submit_tps));
+    for (name, latency) in
+        [("submit to done", &report.submit_to_done_ns), ("lease to done", &report.lease_to_done_ns)]
+    {
+        let (p50, p99) = (fmt_ns_or_dash(latency.p50), fmt_ns_or_dash(latency.p99));
+        text += &row(name, &format!("p50 {p50}, p99 {p99}"));
+    }
+    if report.workers > 1 {
+        let (least, most) = (report.share_min, report.share_max);
+        text += &row("shares", &format!("{least:.2} to {most:.2} of an equal one"));
+    }
+    let mut memory = format!("{} at most", size(report.memory_peak_bytes));
+    if let Some(queued) = report.memory_queued_bytes {
+        let tasks = grouped(report.queued + report.tasks);
+        memory += &format!(", {} for {tasks} queued tasks", size(queued));
+    }
+    text += &row("memory", &memory);
+    text + &row("self-check", &report.self_check)
+}
