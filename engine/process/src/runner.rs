@@ -165,7 +165,7 @@ impl ProcessRunner {
         let interval = self.sampler.interval();
         let is_long = |run: &Run| now.since(run.started()) >= interval;
         let has_long = self.runs.values().any(is_long);
-        if !self.sampler.may_scan(now) || !(has_long || !self.left.is_empty()) {
+        if !self.sampler.may_scan(now) || (!has_long && self.left.is_empty()) {
             return;
         }
         let begin = Instant::now();

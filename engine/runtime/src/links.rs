@@ -47,9 +47,9 @@ pub(crate) struct LinkSettings {
 }
 
 impl LinkSettings {
-    /// Whether a shard that will not have us is left alone for good. Whoever has a coordinator, or a
-    /// client or worker of a task queue, wants to know and to stop; a shard or a prober runs on and
-    /// is there when the mistake is mended.
+    /// Whether a shard that will not have us is left alone for good. Whoever has a coordinator, or
+    /// a client or worker of a task queue, wants to know and to stop; a shard or a prober runs on
+    /// and is there when the mistake is mended.
     fn gives_up(&self) -> bool {
         matches!(self.role, Role::Coordinator | Role::TaskClient | Role::TaskWorker)
     }

@@ -47,13 +47,18 @@ impl Farm {
 
     /// Starts the server with its journal, which may be there already; returns when it is ready.
     pub(crate) fn serve(&self, options: &[&str]) -> Running {
+        let mut serving = self.start_server(options);
+        serving.wait_for_line("ready");
+        serving
+    }
+
+    /// Starts the server, and does not wait for anything.
+    pub(crate) fn start_server(&self, options: &[&str]) -> Running {
         let journal = self.path("journal");
         let mut args = vec!["task", "serve", "--listen", &self.address];
         args.extend(["--journal-dir", text(&journal), "--retry-after", "1ms"]);
         args.extend(options);
-        let mut serving = Running::start(&args);
-        serving.wait_for_line("ready");
-        serving
+        Running::start(&args)
     }
 
     /// Starts a worker; returns when the server knows it.

@@ -24,6 +24,9 @@ const SCAN_COUNT: usize = 4096;
 /// Workers that seem dead are watched for so many intervals, and a part of one.
 const WATCHED_INTERVALS: u32 = 2;
 
+/// Fields and values of a hash.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A connection of a manager.
 pub struct RedisManager {
     address: RedisAddress,
@@ -81,7 +84,7 @@ impl RedisManager {
         })
     }
 
-    fn hash(&mut self, key: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BrokerError> {
+    fn hash(&mut self, key: &str) -> Result<Pairs, BrokerError> {
         let fields = self
             .ask(|connection| connection.call::<Vec<Vec<u8>>>(::redis::cmd("HGETALL").arg(key)))?;
         Ok(pairs(fields))
@@ -304,7 +307,7 @@ impl TaskBroker for RedisManager {
 }
 
 /// Fields and values, which come in turn.
-fn pairs(fields: Vec<Vec<u8>>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn pairs(fields: Vec<Vec<u8>>) -> Pairs {
     let mut fields = fields.into_iter();
     let next = || Some((fields.next()?, fields.next()?));
     std::iter::from_fn(next).collect()

@@ -26,16 +26,17 @@ impl Hosted {
     /// Makes a queue, with what its journal says if there is to be one. `clock` is set forward
     /// where that is needed, so nobody may have a copy of it yet.
     pub(super) fn open(
-        config: TaskQueueConfig,
+        config: &TaskQueueConfig,
         plan: Option<JournalPlan>,
         clock: &mut Clock,
     ) -> Result<Self, TaskServerError> {
         let session = SessionId(random());
         let Some(plan) = plan else {
-            let queue = TaskQueue::new(TaskQueueConfig { session, ..config });
+            let queue = TaskQueue::new(TaskQueueConfig { session, ..config.clone() });
             return Ok(Self { queue, journal: None, recovery: None, warnings: Vec::new() });
         };
-        let setup = TaskQueueConfig { session, durability: Durability::Journal, ..config };
+        let durability = Durability::Journal;
+        let setup = TaskQueueConfig { session, durability, ..config.clone() };
         let recovered = recover::<TaskReplay>(&plan, &setup)?;
         let Recovered { replay, dir, head, number, report } = recovered;
         tracing::info!(shard = report.shard.0, "{report}");

@@ -48,7 +48,7 @@ impl TaskServer {
         let endpoint = listener.as_ref().and_then(|listener| listener.endpoint().ok());
         let mut clock = Clock::new(ClockSource::Realtime);
         let Hosted { queue: state, journal, recovery, mut warnings } =
-            Hosted::open(setup, plan, &mut clock)?;
+            Hosted::open(&setup, plan, &mut clock)?;
         warnings.extend(warning);
 
         let hash = hash_of(&token);

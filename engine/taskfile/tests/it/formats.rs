@@ -85,7 +85,7 @@ fn in_the_timeout_format_a_line_of_five_fields_has_none() {
     let text = "shell:1:1:1:a\nshell:1:1:1:90:b\nshell:1:1:1:echo x:y\nshell:1:1:1:0:echo x:y\n";
     let file = read_with(text, &explicit(Format::Timeout));
     assert_eq!(commands(&file), ["a", "b", "echo x:y"]);
-    let millis: Vec<_> = file.tasks.iter().map(|task| task.timeout_ms()).collect();
+    let millis: Vec<_> = file.tasks.iter().map(punctual_taskfile::TaskDraft::timeout_ms).collect();
     assert_eq!(millis, [0, 90_000, 0]);
     assert_eq!(file.bad[0].line, 3);
     assert!(file.bad[0].why.contains("the timeout \"echo x\""), "{:?}", file.bad);

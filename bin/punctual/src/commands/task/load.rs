@@ -90,7 +90,7 @@ pub(super) struct Loaded {
     pub(super) name: String,
     pub(super) bad: Vec<BadLine>,
     pub(super) bad_left_out: u64,
-    lines: Vec<usize>,
+    pub(super) lines: Vec<usize>,
 }
 
 impl Source {

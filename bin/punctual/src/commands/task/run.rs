@@ -1,7 +1,6 @@
 //! `punctual task run`: server, worker and client in one process.
 
 use super::bar::Bar;
-use super::follow::Ending;
 use super::load::{FileArg, LoadArgs, Source, estimate, job_name};
 use super::outcome::{Outcome, Waited};
 use super::serve::{Durability, JournalArgs};

@@ -34,7 +34,7 @@ pub(super) fn span(time: Duration) -> String {
     match seconds {
         0..=99 => fmt_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         100..=5_999 => format!("{}m {}s", seconds / 60, seconds % 60),
-        6_000..=359_999 => format!("{}h {}m", seconds / 3_600, seconds / 60 % 60),
+        6_000..=172_799 => format!("{}h {}m", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{}d {}h", seconds / 86_400, seconds / 3_600 % 24),
     }
 }

@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 
 /// Where the directories of tasks are if nobody says otherwise.
 const WORK_DIR: &str = ".punctual/work";
-/// How often a worker is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a worker that is at work is looked at: an idle one should cost nothing.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often one that is about to be linked, or to end.
+const CLOSE_LOOK: Duration = Duration::from_millis(50);
 
 /// Run the tasks of a task server, until Ctrl-C or SIGTERM
 #[derive(Debug, Args)]
@@ -134,10 +136,16 @@ impl Work<'_> {
     /// Waits for its end, passes interruptions on, and says when the link comes and goes.
     fn go_on(&mut self, interrupted: &flume::Receiver<()>) -> anyhow::Result<()> {
         loop {
-            while interrupted.try_recv().is_ok() {
-                self.interrupt();
+            let is_settled = self.shown.is_linked && self.interruptions == 0;
+            let pause = if is_settled { LOOK } else { CLOSE_LOOK };
+            match interrupted.recv_timeout(pause) {
+                Ok(()) => self.interrupt(),
+                Err(flume::RecvTimeoutError::Timeout) => {}
+                Err(flume::RecvTimeoutError::Disconnected) => {
+                    anyhow::bail!("the signal handler is gone")
+                }
             }
-            if let Some(outcome) = self.host.wait_timeout(LOOK) {
+            if let Some(outcome) = self.host.wait_timeout(Duration::ZERO) {
                 return Ok(outcome?);
             }
             self.say();

@@ -142,7 +142,10 @@ impl TaskQueue {
                     |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
                 QueuePush::Enlisted {
                     name: self.book.names.text(worker.name),
-                    lease_timeout_ms: millis(self.config.lease_timeout),
+                    // Without a link it keeps what it has no longer than this.
+                    lease_timeout_ms: millis(
+                        self.config.lease_timeout.min(self.config.reconnect_grace),
+                    ),
                     heartbeat_ms: millis(self.config.heartbeat),
                 }
                 .write(out);

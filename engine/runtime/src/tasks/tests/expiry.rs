@@ -67,8 +67,7 @@ fn tasks_of_a_frozen_worker_are_done_by_another_and_it_comes_back_as_a_new_one()
             release: released,
         };
         let config = TaskWorkerConfig::new("frozen", 4, 1 << 30, 4000);
-        let frozen_host =
-            TaskWorkerHost::start(config, address.clone(), runner).expect("a thread");
+        let frozen_host = TaskWorkerHost::start(config, address.clone(), runner).expect("a thread");
         frozen.recv_timeout(PATIENCE).expect("it gets a task");
         let other = worker("other", address);
         until_done(&mut client, job, TASKS);

@@ -68,9 +68,8 @@ impl Ledger {
         let failures = self.sure_failures(task, id);
         let facts = self.facts(task);
         let latest = facts.leases.iter().filter(|lease| lease.id == id).map(|it| it.attempt).max();
-        let is_out = |lease: &&LeaseFacts| {
-            lease.id == id && lease.ended.is_none() && !lease.is_unsure
-        };
+        let is_out =
+            |lease: &&LeaseFacts| lease.id == id && lease.ended.is_none() && !lease.is_unsure;
         let out = facts.leases.iter().find(is_out);
         let out = out.map(|lease| lease.attempt.0);
         let is_done = facts.surely_done.is_some();
@@ -255,7 +254,11 @@ impl Ledger {
             self.find(Kind::Counted, text);
         }
         let facts = self.facts(wish.task);
-        if wish.verb == Verb::Cancel && changed == 1 && facts.touched == wish.touched && !facts.is_contended {
+        if wish.verb == Verb::Cancel
+            && changed == 1
+            && facts.touched == wish.touched
+            && !facts.is_contended
+        {
             facts.is_surely_cancelled = true;
             if facts.pending.is_some() || facts.surely_done.is_some() {
                 let text = format!("t{} was cancelled although it was done", wish.task);
