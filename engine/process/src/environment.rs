@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStringExt;
 const OURS: &[u8] = b"PUNCTUAL_TASK_";
 /// Ours as well.
 const WORKER: &[u8] = b"PUNCTUAL_WORKER";
+/// A secret of the program, and none of its tasks' business.
+const HTTP_TOKEN: &[u8] = b"PUNCTUAL_HTTP_TOKEN";
 /// How the variables begin in which bash hands on functions.
 const FUNCTION: &[u8] = b"BASH_FUNC_";
 
@@ -38,7 +40,8 @@ impl Inherited {
 
     fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let bytes = variables.map(|(name, value)| (name.into_vec(), value.into_vec()));
-        let handed_on = bytes.filter(|(name, _)| !name.starts_with(OURS) && name != WORKER);
+        let is_ours = |name: &[u8]| name.starts_with(OURS) || [WORKER, HTTP_TOKEN].contains(&name);
+        let handed_on = bytes.filter(|(name, _)| !is_ours(name));
         Self { variables: handed_on.collect() }
     }
 
@@ -150,6 +153,7 @@ mod tests {
         let worker = inherited(&[
             ("PUNCTUAL_TASK_ID", "1"),
             ("PUNCTUAL_WORKER", "outer"),
+            ("PUNCTUAL_HTTP_TOKEN", "secret"),
             ("PUNCTUAL_LOG", "debug"),
         ]);
         let environment = worker.for_task(Variables::default(), &[]).expect("good variables");

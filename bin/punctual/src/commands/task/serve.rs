@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Where the journal is if nobody says otherwise.
 const JOURNAL_DIR: &str = ".punctual/tasks";
 /// How often a server looks whether its thread is alive.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Keep a task queue for clients and workers, until Ctrl-C or SIGTERM
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(crate) struct ServeArgs {
     lease_timeout: Duration,
 
     /// How often workers say that they are alive
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     heartbeat: Duration,
 
     /// Give the tasks of a worker to others when its link is down for so long
