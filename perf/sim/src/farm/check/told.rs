@@ -72,7 +72,8 @@ impl Ledger {
             |lease: &&LeaseFacts| lease.id == id && lease.ended.is_none() && !lease.is_unsure;
         let out = facts.leases.iter().find(is_out);
         let out = out.map(|lease| lease.attempt.0);
-        let is_done = facts.surely_done.is_some();
+        // A wish to remove it may have been met right after: then it is another task by now.
+        let is_done = facts.surely_done.is_some_and(|(done, _)| done == id);
         let has_failed = !facts.may_be_revived && failures >= attempts_max;
         let what = if let Some(latest) = latest.filter(|latest| *latest >= attempt) {
             let why = format!("attempt {number} of t{task} after attempt {}", latest.0);
