@@ -46,7 +46,7 @@ queue() {
     figure throughput_tps >>"$work/$label"
 }
 
-# one_at_a_time: submit-to-done of single tasks on an idle farm, in milliseconds, the client's start included.
+# serve: a server with a journal and a worker, until the script ends.
 serve() {
     (cd "$work" && exec "$punctual" task serve --listen unix:"$work/socket" --journal-dir "$work/served") 2>"$work/serve.log" &
     started+=($!)
@@ -78,6 +78,7 @@ for ((round = 1; round <= rounds; round++)); do
 done
 
 serve
+# Submit to done of single tasks on an idle farm, in milliseconds, the connection of the client included.
 for ((number = 1; number <= 20; number++)); do
     echo "shell:$number:0:0:true" >"$work/one.task"
     "$punctual" task submit "$work/one.task" --server unix:"$work/socket" --wait --quiet \

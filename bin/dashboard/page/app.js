@@ -267,17 +267,7 @@ function show(next) {
   showBlocks(next.blocks);
   $("delays").hidden = next.delays.length === 0;
   delaysTable.update(next.delays);
-  $("extra").hidden = next.extra.length === 0;
-  const extra = next.extra.map(({ name, help, value }) => [help, extraText(name, value)]);
-  figures($("extra-figures"), extra);
   $("history").hidden = charts.work === null;
-}
-
-function extraText(name, value) {
-  if (name.endsWith("_ns")) {
-    return span(value);
-  }
-  return name.endsWith("_bytes") ? bytes(value) : rate(value);
 }
 
 function showFarm(farm) {

@@ -5,7 +5,7 @@ use crate::document::{self, About};
 use crate::farm::{Farm, SHORT, TOTALS};
 use crate::history::History;
 use crate::snapshot::{Block, BlockKind, Snapshot};
-use crate::source::{ExtraSource, OwdSource, SharedTasks};
+use crate::source::{OwdSource, SharedTasks};
 use axum::body::Bytes;
 use punctual_runtime::tasks::{OwnedJob, OwnedWorker, TaskClient, TaskClientError};
 use punctual_runtime::{Counter, Counters};
@@ -32,7 +32,6 @@ pub(crate) struct Collector {
     pub(crate) tasks: Option<SharedTasks>,
     pub(crate) counters: Option<Counters>,
     pub(crate) owd: Option<OwdSource>,
-    pub(crate) extra: Option<ExtraSource>,
     pub(crate) audience: Arc<Audience>,
     pub(crate) wishes: Wishes,
     pub(crate) snapshots: watch::Sender<Newest>,
@@ -128,7 +127,6 @@ impl Collector {
             farm,
             blocks,
             delays: self.owd.as_mut().map(|owd| owd()).unwrap_or_default(),
-            extra: self.extra.as_mut().map(|extra| extra()).unwrap_or_default(),
             event: Bytes::new(),
         };
         snapshot.event = document::event(&self.about, &snapshot);

@@ -53,7 +53,7 @@ impl Dashboard {
             .build()
             .map_err(|error| DashboardError::Spawn { name: "http", why: error.to_string() })?;
         let DashboardConfig { token, title, cores, .. } = config;
-        let Source { counters, tasks, owd, extra } = source;
+        let Source { counters, tasks, owd } = source;
         let tasks = tasks.map(SharedTasks::new);
         let (audience, wishes) = Audience::new();
         let (snapshots, newest) = watch::channel::<Newest>(None);
@@ -63,7 +63,6 @@ impl Dashboard {
             tasks: tasks.clone(),
             counters,
             owd,
-            extra,
             audience: Arc::clone(&audience),
             wishes,
             snapshots,

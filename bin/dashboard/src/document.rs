@@ -1,11 +1,11 @@
 //! The summary as JSON: what the page is made of, and what programs read.
 
 use crate::collect::now_ns;
+use crate::documents::{CountsDocument, WorkerDocument};
 use crate::farm::{Farm, Rates};
 use crate::snapshot::{Block, BlockKind, EVENT_END, EVENT_START, Snapshot};
-use crate::source::Figure;
 use axum::body::Bytes;
-use punctual_runtime::tasks::{OwnedJob, OwnedWorker, StateCounts, TaskState};
+use punctual_runtime::tasks::OwnedJob;
 use punctual_runtime::{Counter, Nanos, ProbeRow};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -45,7 +45,6 @@ struct Summary<'a> {
     engine: Option<EngineDocument>,
     blocks: Vec<BlockDocument<'a>>,
     delays: Vec<DelayDocument>,
-    extra: &'a [Figure],
 }
 
 #[derive(Serialize)]
@@ -68,20 +67,8 @@ struct FarmDocument<'a> {
     wait_ns: Option<u64>,
     jobs: Vec<JobDocument<'a>>,
     jobs_total: usize,
-    workers: Vec<WorkerDocument<'a>>,
+    workers: Vec<WorkerDocument>,
     workers_total: usize,
-}
-
-/// Tasks by state.
-#[derive(Serialize)]
-struct CountsDocument {
-    blocked: u64,
-    delayed: u64,
-    ready: u64,
-    running: u64,
-    done: u64,
-    failed: u64,
-    cancelled: u64,
 }
 
 #[derive(Serialize)]
@@ -98,29 +85,6 @@ struct JobDocument<'a> {
     opened_ns: i64,
     tasks: u64,
     counts: CountsDocument,
-}
-
-#[derive(Serialize)]
-struct WorkerDocument<'a> {
-    name: Cow<'a, str>,
-    host: Cow<'a, str>,
-    pid: u32,
-    state: &'static str,
-    slots: u32,
-    memory_bytes: u64,
-    cores: f64,
-    prefetch: u32,
-    running: u32,
-    ahead: u32,
-    done: u64,
-    failed: u64,
-    lost: u64,
-    memory_free_bytes: u64,
-    cores_used: f64,
-    /// Of its tasks; 0 if it is not known.
-    mean_ns: u64,
-    enlisted_ns: i64,
-    heard_ns: i64,
 }
 
 /// All coordinators of the process together, or all shards where there is no coordinator.
@@ -184,7 +148,6 @@ fn summary<'a>(about: &'a About, snapshot: &'a Snapshot) -> Summary<'a> {
         engine: engine_document(snapshot),
         blocks: snapshot.blocks.iter().map(block_document).collect(),
         delays: snapshot.delays.iter().map(delay_document).collect(),
-        extra: &snapshot.extra,
     }
 }
 
@@ -192,27 +155,15 @@ fn farm_document(farm: &Farm) -> FarmDocument<'_> {
     FarmDocument {
         total: farm.counts.total(),
         unfinished: farm.counts.unfinished(),
-        counts: counts_document(&farm.counts),
+        counts: (&farm.counts).into(),
         rates_1s: rates_document(&farm.rates[0]),
         rates_10s: rates_document(&farm.rates[1]),
         run_ns: farm.run_ns,
         wait_ns: farm.wait_ns,
         jobs: farm.foremost_jobs(JOBS_MAX).into_iter().map(job_document).collect(),
         jobs_total: farm.jobs.len(),
-        workers: farm.workers.iter().take(WORKERS_MAX).map(worker_document).collect(),
+        workers: farm.workers.iter().take(WORKERS_MAX).map(WorkerDocument::from).collect(),
         workers_total: farm.workers.len(),
-    }
-}
-
-fn counts_document(counts: &StateCounts) -> CountsDocument {
-    CountsDocument {
-        blocked: counts[TaskState::Blocked],
-        delayed: counts[TaskState::Delayed],
-        ready: counts[TaskState::Ready],
-        running: counts[TaskState::Leased],
-        done: counts[TaskState::Done],
-        failed: counts[TaskState::Failed],
-        cancelled: counts[TaskState::Cancelled],
     }
 }
 
@@ -235,41 +186,7 @@ fn job_document(job: &OwnedJob) -> JobDocument<'_> {
         name: String::from_utf8_lossy(&job.name),
         opened_ns: job.opened,
         tasks: job.counts.total(),
-        counts: counts_document(&job.counts),
-    }
-}
-
-/// How it is with a worker, in a word.
-pub(crate) fn state_of(worker: &OwnedWorker) -> &'static str {
-    match (worker.is_linked, worker.capacity.is_draining) {
-        (false, _) => "lost",
-        (true, true) => "draining",
-        (true, false) if worker.running > 0 => "busy",
-        (true, false) => "idle",
-    }
-}
-
-fn worker_document(worker: &OwnedWorker) -> WorkerDocument<'_> {
-    let cores = |milli: u32| f64::from(milli) / 1e3;
-    WorkerDocument {
-        name: String::from_utf8_lossy(&worker.name),
-        host: String::from_utf8_lossy(&worker.host),
-        pid: worker.pid,
-        state: state_of(worker),
-        slots: worker.capacity.slots,
-        memory_bytes: worker.capacity.memory,
-        cores: cores(worker.capacity.cores_milli),
-        prefetch: worker.capacity.prefetch,
-        running: worker.running,
-        ahead: worker.ahead,
-        done: worker.done,
-        failed: worker.failed,
-        lost: worker.lost,
-        memory_free_bytes: worker.memory_free,
-        cores_used: cores(worker.cores_used_milli),
-        mean_ns: worker.mean_ns,
-        enlisted_ns: worker.enlisted,
-        heard_ns: worker.heard,
+        counts: (&job.counts).into(),
     }
 }
 

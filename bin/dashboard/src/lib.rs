@@ -30,6 +30,7 @@ mod collect;
 mod config;
 mod dashboard;
 mod document;
+pub mod documents;
 mod error;
 mod farm;
 mod history;
@@ -37,9 +38,8 @@ mod http;
 mod metrics;
 mod snapshot;
 mod source;
-mod task;
 
 pub use config::DashboardConfig;
 pub use dashboard::Dashboard;
 pub use error::DashboardError;
-pub use source::{ExtraSource, Figure, OwdSource, Source, TaskSource};
+pub use source::{OwdSource, Source, TaskSource};

@@ -2,10 +2,10 @@
 
 mod text;
 
-use crate::document::{JOBS_MAX, state_of};
+use crate::document::JOBS_MAX;
+use crate::documents::worker_state;
 use crate::farm::{Farm, Rates};
 use crate::snapshot::{Block, Snapshot};
-use crate::source::Figure;
 use punctual_runtime::tasks::{OwnedWorker, TaskState};
 use punctual_runtime::{Counter, Nanos, ProbeRow};
 pub(crate) use text::MEDIA_TYPE;
@@ -106,7 +106,6 @@ pub(crate) fn metrics(snapshot: &Snapshot) -> String {
     }
     counters(&mut out, &snapshot.blocks);
     delays(&mut out, &snapshot.delays);
-    extra(&mut out, &snapshot.extra);
     out.finish()
 }
 
@@ -150,7 +149,7 @@ fn workers(out: &mut Exposition, farm: &Farm) {
     let name = "punctual_workers";
     out.metric(name, Kind::Gauge, "Workers by state.");
     for state in ["busy", "idle", "draining", "lost"] {
-        let workers = farm.workers.iter().filter(|worker| state_of(worker) == state).count();
+        let workers = farm.workers.iter().filter(|worker| worker_state(worker) == state).count();
         out.value(name, &[("state", state)], workers as f64);
     }
     for (name, kind, help, value) in OF_WORKERS {
@@ -197,16 +196,5 @@ fn delays(out: &mut Exposition, rows: &[ProbeRow]) {
         for (shard, value) in known {
             out.value(name, &[("shard", shard.to_string().as_str())], value);
         }
-    }
-}
-
-fn extra(out: &mut Exposition, figures: &[Figure]) {
-    for figure in figures {
-        // As with counters: times are in seconds.
-        let (name, value) = match figure.name.strip_suffix("_ns") {
-            Some(base) => (format!("punctual_{base}_seconds"), figure.value / 1e9),
-            None => (format!("punctual_{}", figure.name), figure.value),
-        };
-        out.single(&name, Kind::Gauge, figure.help, value);
     }
 }

@@ -1,7 +1,6 @@
 //! Everything that is shown, as it was at one moment.
 
 use crate::farm::Farm;
-use crate::source::Figure;
 use axum::body::Bytes;
 use punctual_runtime::{Counter, CounterBlock, ProbeRow};
 use std::time::Instant;
@@ -22,7 +21,6 @@ pub(crate) struct Snapshot {
     /// The counters of the process.
     pub(crate) blocks: Vec<Block>,
     pub(crate) delays: Vec<ProbeRow>,
-    pub(crate) extra: Vec<Figure>,
     /// The message for those who listen, made once for all of them.
     pub(crate) event: Bytes,
 }

@@ -2,7 +2,6 @@
 
 use punctual_runtime::tasks::{TaskClient, TaskClientError, TaskServer};
 use punctual_runtime::{Counters, ProbeRow};
-use serde::Serialize;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,21 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub type TaskSource = Box<dyn FnMut() -> Result<TaskClient, TaskClientError> + Send>;
 /// Gives the latest delays to shards, a row each.
 pub type OwdSource = Box<dyn FnMut() -> Vec<ProbeRow> + Send>;
-/// Gives whatever else there is to show.
-pub type ExtraSource = Box<dyn FnMut() -> Vec<Figure> + Send>;
-
-/// A number of a program's own.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Figure {
-    /// Its name: lower case with underscores and the unit last, such as `latency_p99_ns`. In the
-    /// metrics it follows `punctual_`.
-    pub name: &'static str,
-    /// What it is, in a few words.
-    pub help: &'static str,
-    /// Its value now.
-    pub value: f64,
-}
-
 /// Where a dashboard has its numbers from: whatever there is in a process.
 #[derive(Default)]
 pub struct Source {
@@ -34,8 +18,6 @@ pub struct Source {
     pub tasks: Option<TaskSource>,
     /// Delays to shards.
     pub owd: Option<OwdSource>,
-    /// Anything else.
-    pub extra: Option<ExtraSource>,
 }
 
 impl Source {
@@ -72,12 +54,6 @@ impl Source {
     pub fn with_owd(self, rows: impl FnMut() -> Vec<ProbeRow> + Send + 'static) -> Self {
         Self { owd: Some(Box::new(rows)), ..self }
     }
-
-    /// The same with numbers of the program's own.
-    #[must_use]
-    pub fn with_extra(self, extra: impl FnMut() -> Vec<Figure> + Send + 'static) -> Self {
-        Self { extra: Some(Box::new(extra)), ..self }
-    }
 }
 
 impl fmt::Debug for Source {
@@ -86,7 +62,6 @@ impl fmt::Debug for Source {
             .field("counters", &self.counters.is_some())
             .field("tasks", &self.tasks.is_some())
             .field("owd", &self.owd.is_some())
-            .field("extra", &self.extra.is_some())
             .finish()
     }
 }

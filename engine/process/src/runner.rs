@@ -304,10 +304,7 @@ impl Drop for ProcessRunner {
             return;
         }
         self.runs.values().for_each(Run::kill);
-        let sessions = self.runs.values().map(Run::session).collect();
-        if let Err(error) = procs::kill_sessions(&sessions) {
-            tracing::debug!(%error, "what has left the groups of the tasks cannot be killed");
-        }
+        watch::kill(&self.runs.values().map(Run::session).collect());
         let deadline = Instant::now() + DROP_PATIENCE;
         self.runs.drain().for_each(|(_, run)| run.abandon(deadline));
     }

@@ -92,7 +92,7 @@ impl Bridge {
     ) -> Self {
         let now = Instant::now();
         Self {
-            desk: Desk::new(config.job.clone(), config.limits),
+            desk: Desk::new(config.limits),
             naming: Naming::new(worker_name(&config.name), now),
             pace: Pace::new(config.polling),
             todo: Todo::new(&config.name),
@@ -377,7 +377,6 @@ impl Bridge {
         if view.name != self.desk.name() {
             self.desk.name().clone_into(&mut view.name);
         }
-        view.is_connected = self.connection.is_some();
         view.why_down.clone_from(&self.why_down);
         view.is_ordered_to_stop = self.desk.is_ordered();
         view.running = self.desk.holdings.running();

@@ -1,5 +1,6 @@
 //! A connection to a Redis. Whatever goes wrong with it, it is dropped and opened again.
 
+use crate::layout::NEWS;
 use crate::script::Script;
 use crate::{RedisAddress, RedisError};
 use redis::{Cmd, FromRedisValue, Value};
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Commands that are sent in one go.
+const BATCH: usize = 512;
 
 /// Why something did not work.
 #[derive(Debug)]
@@ -103,19 +106,19 @@ impl Connection {
         Ok(command.query::<T>(&mut self.inner)?)
     }
 
-    /// Asks for several things in one go, whose answers are numbers. What comes before an error
-    /// was done.
-    pub(crate) fn counts(&mut self, commands: &[Cmd]) -> Result<Vec<i64>, Failure> {
-        let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
-        let mut counts = Vec::with_capacity(commands.len());
-        if !packed.is_empty() {
+    /// Asks for things whose answers are numbers, many in one go. Returns the sum of the numbers.
+    /// What comes before an error was done.
+    pub(crate) fn sum(&mut self, commands: &[Cmd]) -> Result<u64, Failure> {
+        let mut sum = 0;
+        for batch in commands.chunks(BATCH) {
+            let packed: Vec<u8> = batch.iter().flat_map(Cmd::get_packed_command).collect();
             self.inner.send_packed_command(&packed)?;
+            for _ in batch {
+                // After the first error nothing more is waited for: each answer might take as long.
+                sum += count_of(self.inner.recv_response()?)?.unsigned_abs();
+            }
         }
-        for _ in commands {
-            // After the first error nothing more is waited for: each answer might take as long.
-            counts.push(count_of(self.inner.recv_response()?)?);
-        }
-        Ok(counts)
+        Ok(sum)
     }
 
     /// The fields and values of several hashes, as they were at one moment.
@@ -136,6 +139,13 @@ impl Connection {
         for key in keys {
             command.arg(*key);
         }
+        command
+    }
+
+    /// The call that gives a task of a worker back to the queue.
+    pub(crate) fn give_back(&self, worker: &[u8], line: &[u8]) -> Cmd {
+        let mut command = self.script(Script::GiveBack);
+        command.arg(worker).arg(line).arg(NEWS);
         command
     }
 }

@@ -7,7 +7,6 @@ pub use self::redis::RedisManager;
 use crate::RedisError;
 use punctual_runtime::tasks::TaskClientError;
 use punctual_taskfile::TaskDraft;
-use std::time::Duration;
 use thiserror::Error;
 
 /// Why a broker did not do what it was asked for.
@@ -81,7 +80,7 @@ pub struct FarmWorker {
     pub name: String,
     /// How long ago it said so, by the clock of this machine; negative if its own is ahead.
     pub seconds_ago: i64,
-    /// Cores in use at its machine, and all of them.
+    /// Cores in use at its machine.
     pub cores_used: f64,
     /// All cores.
     pub cores_total: f64,
@@ -173,7 +172,4 @@ pub trait TaskBroker {
     /// # Errors
     /// As above.
     fn allow_workers(&mut self) -> Result<bool, BrokerError>;
-
-    /// How often workers say that they live, as far as is known here.
-    fn report_interval(&self) -> Duration;
 }

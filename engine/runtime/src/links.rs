@@ -17,7 +17,6 @@ use std::time::Duration;
 const RECONNECT_MIN: Duration = Duration::from_millis(10);
 /// Longest pause between two tries.
 const RECONNECT_MAX: Duration = Duration::from_millis(250);
-
 /// Pause after a refusal that takes people to mend.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 

@@ -7,6 +7,7 @@
 mod connection;
 mod journaling;
 mod serve;
+mod strangers;
 
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -15,22 +16,21 @@ use crate::journal::Journal;
 use crate::links::{Lost, ShardLinks, flush, shard_id};
 use connection::{Connection, Group, Use};
 pub(crate) use connection::{DRAIN_TIMEOUT, End, end_of, see_off};
-pub(crate) use journaling::{fail_stop, publish_journal};
+pub(crate) use journaling::{close_journal, fail_stop, publish_journal};
 use punctual_core::{Nanos, Outbox, Shard};
-use punctual_link::{HandshakeError, Identity, Link, LinkError, ParkHandle, ServerHandshake};
+use punctual_link::{Identity, Link, LinkError, ParkHandle};
 use punctual_wire::{CloseReason, Limits};
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use strangers::{
+    HANDSHAKE_TIMEOUT, STRANGERS_MAX, refuse, register, reject, surplus_stranger,
+};
 
-/// A visitor that has not said who it is by then is shown out.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stopping shard says goodbye in the first turn in which nothing arrives; peers that never
 /// pause get it after this.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a stopping shard waits for what is undecided, or not durable.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections that may wait for their handshake; one more shows the oldest out.
-const STRANGERS_MAX: usize = 64;
 /// The control queue and strangers are looked at every so many turns.
 const CONTROL_TURNS: u32 = 32;
 /// While there is work, links that nobody waits for are looked at every so many turns.
@@ -117,20 +117,14 @@ impl ShardAgent {
     }
 
     fn attach(&mut self, now: Nanos, mut link: Box<dyn Link>) {
-        if let Some(park) = &self.park
-            && let Err(error) = link.register(park)
-        {
-            tracing::warn!(peer = link.peer(), %error, "a link cannot be watched and is dropped");
+        if !register(link.as_mut(), self.park.as_ref()) {
             return;
         }
         self.counts.opened += 1;
         if !link.is_local() {
             self.make_room(now);
             if self.connections.len() >= self.connections_max {
-                self.counts.closed += 1;
-                self.counts.refused += 1;
-                tracing::warn!(peer = link.peer(), "too many connections: one is refused");
-                ServerHandshake::reject(link.as_mut(), CloseReason::TooManySessions);
+                refuse(link.as_mut(), &mut self.counts);
                 return;
             }
         }
@@ -140,29 +134,12 @@ impl ShardAgent {
 
     /// Shows the oldest stranger out if there are as many as there may be.
     fn make_room(&mut self, now: Nanos) {
-        let stranger = |(at, connection): (usize, &Connection)| {
-            let since = connection.stranger_since()?;
-            Some((since, at))
-        };
-        let strangers = self.connections.iter().enumerate().filter_map(stranger);
-        if strangers.clone().count() < STRANGERS_MAX {
-            return;
-        }
-        if let Some((_, at)) = strangers.min() {
-            let end = self.time_out(at);
+        let since = self.connections.iter().map(Connection::stranger_since);
+        if let Some(at) = surplus_stranger(since) {
+            let link = self.connections[at].link.as_mut();
+            let end = reject(link, CloseReason::HandshakeTimeout);
             self.close(now, at, &end);
         }
-    }
-
-    /// Tells a stranger that its time is up.
-    fn time_out(&mut self, at: usize) -> End {
-        self.reject(at, CloseReason::HandshakeTimeout)
-    }
-
-    /// Tells a visitor why it cannot stay.
-    fn reject(&mut self, at: usize, reason: CloseReason) -> End {
-        ServerHandshake::reject(self.connections[at].link.as_mut(), reason);
-        End::Handshake(HandshakeError::Rejected(reason))
     }
 
     /// Reads what has arrived on all links whose turn it is.
@@ -299,7 +276,9 @@ impl ShardAgent {
         let drained = self.draining_since.is_some_and(|since| now.since(since) >= DRAIN_TIMEOUT);
         if drained || (self.connections.is_empty() && self.shard.is_durable()) {
             self.connections.clear();
-            self.close_journal();
+            if let Some(journal) = self.journal.take() {
+                close_journal(journal, &mut self.shard, self.lag_max, &self.block);
+            }
             self.finished = true;
         }
     }
@@ -386,7 +365,9 @@ impl Agent for ShardAgent {
         block.set(Counter::PeerDropped, stats.peer_dropped);
         block.set(Counter::Keys, self.shard.store().len() as u64);
         block.set(Counter::StoreBytes, self.shard.store().bytes());
-        self.publish_journal();
+        if let Some(journal) = &self.journal {
+            publish_journal(journal, self.lag_max, block);
+        }
     }
 
     fn counters(&self) -> Arc<CounterBlock> {

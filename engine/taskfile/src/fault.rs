@@ -1,7 +1,7 @@
 //! What is wrong with a line. The texts are for the person who wrote it.
 
 use crate::LINE_BYTES_MAX;
-use crate::names::nearest;
+use crate::names::hint;
 use punctual_wire::task::PAYLOAD_BYTES_MAX;
 use thiserror::Error;
 
@@ -58,10 +58,10 @@ impl Fault {
 
     /// A key that is none of `known`, which are those of `place`.
     pub(crate) fn unknown_key(key: &str, known: &[&'static str], place: &'static str) -> Self {
-        let hint = match nearest(key, known.iter().copied()) {
-            Some(name) => format!("; did you mean \"{name}\"?"),
-            None => format!("; the keys are {}", known.join(", ")),
-        };
+        let mut hint = hint(key, known.iter().copied());
+        if hint.is_empty() {
+            hint = format!("; the keys are {}", known.join(", "));
+        }
         Self::UnknownKey { key: shown(key.as_bytes()), place, hint }
     }
 

@@ -1,6 +1,6 @@
 //! How the lines of a file are to be read, and how that is seen in the first of them.
 
-use crate::names::nearest;
+use crate::names::hint;
 use crate::original;
 use std::fmt;
 use std::str::FromStr;
@@ -47,9 +47,7 @@ pub struct UnknownName {
 
 impl UnknownName {
     fn new(name: &str, choices: &[&'static str]) -> Self {
-        let hint = nearest(name, choices.iter().copied())
-            .map(|name| format!("; did you mean {name:?}?"))
-            .unwrap_or_default();
+        let hint = hint(name, choices.iter().copied());
         Self { name: name.to_owned(), choices: choices.join(", "), hint }
     }
 }

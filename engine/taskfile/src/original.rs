@@ -3,7 +3,7 @@
 use crate::draft::{TaskDraft, key_of};
 use crate::fault::{Fault, quoted};
 use crate::layout::{Format, Rules, Separator};
-use crate::names::nearest;
+use crate::names::hint;
 use crate::units::{CORE_MILLI, GIB};
 use punctual_wire::task::PayloadKind;
 use std::time::Duration;
@@ -139,8 +139,7 @@ fn kind_hint(name: &[u8]) -> String {
         return "; the # of a comment has to be the first character".to_owned();
     }
     let text = String::from_utf8_lossy(name).to_lowercase();
-    let near = nearest(&text, ["shell", "python", "demo"]);
-    near.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default()
+    hint(&text, ["shell", "python", "demo"])
 }
 
 /// The number that a field is, in digits alone.

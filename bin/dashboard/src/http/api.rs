@@ -2,16 +2,16 @@
 
 use super::App;
 use super::reply::{JSON, Refusal, json};
+use crate::documents::TaskDocument;
 use crate::metrics::{self, MEDIA_TYPE};
 use crate::snapshot::Snapshot;
-use crate::task::TaskDocument;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use punctual_runtime::tasks::{
-    JobId, OwnedSelection, StateSet, TaskClient, TaskClientError, TaskId, TaskState, Verb,
+    JobId, OwnedSelection, StateSet, TaskClient, TaskClientError, TaskId, UnknownState, Verb,
 };
 use punctual_wire::task::TEXT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,8 @@ use std::sync::Arc;
 /// Most tasks of a page, and as many as nobody says otherwise.
 const PAGE_MAX: u32 = 200;
 const PAGE: u32 = 50;
-
-/// Names that stand for several states.
-const GROUPS: [(&str, &[TaskState]); 3] = [
-    ("todo", &[TaskState::Blocked, TaskState::Delayed, TaskState::Ready]),
-    ("unfinished", &[TaskState::Blocked, TaskState::Delayed, TaskState::Ready, TaskState::Leased]),
-    ("finished", &[TaskState::Done, TaskState::Failed, TaskState::Cancelled]),
-];
+/// Bytes of a command in a list of tasks. Alone, a task is shown with all of it.
+const LISTED_BYTES: usize = 1_000;
 
 type Answer = Result<Response, Refusal>;
 
@@ -119,7 +114,7 @@ fn page(
             page.next = Some(row.id.to_string());
             return ControlFlow::Break(());
         }
-        page.tasks.push(TaskDocument::new(row, false));
+        page.tasks.push(TaskDocument::listed(row, "", LISTED_BYTES));
         ControlFlow::Continue(())
     })?;
     Ok(page)
@@ -157,7 +152,7 @@ pub(super) async fn task(State(app): State<Arc<App>>, Path(id): Path<String>) ->
     let found = app.asker()?.ask(move |client| {
         let mut found = Vec::new();
         client.rows(&selection, 1, true, |row| {
-            found.push(TaskDocument::new(row, true));
+            found.push(TaskDocument::new(row, "", true));
             ControlFlow::Break(())
         })?;
         Ok(found)
@@ -255,13 +250,5 @@ fn selection<'a>(
 
 /// The states with a name of their own or together.
 fn states_of(name: &str) -> Result<StateSet, Refusal> {
-    if let Some(state) = TaskState::ALL.into_iter().find(|state| state.name() == name) {
-        return Ok(StateSet::NONE.with(state));
-    }
-    if let Some((_, states)) = GROUPS.into_iter().find(|(group, _)| *group == name) {
-        return Ok(states.iter().copied().collect());
-    }
-    let names = TaskState::ALL.into_iter().map(TaskState::name);
-    let names: Vec<&str> = names.chain(GROUPS.map(|(group, _)| group)).collect();
-    Err(Refusal::bad(format!("there is no state {name:?}, but {}", names.join(", "))))
+    name.parse().map_err(|unknown: UnknownState| Refusal::bad(unknown.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use crate::farm::ANY;
 use crate::http::{Listener, get, send};
-use punctual_dashboard::{Dashboard, DashboardConfig, Figure, Source};
+use punctual_dashboard::{Dashboard, DashboardConfig, Source};
 use punctual_runtime::config::Backend;
 use punctual_runtime::{Config, Engine, IdleStrategy, Nanos, ProbeRow, ShardId, Transport};
 use serde_json::json;
@@ -30,7 +30,7 @@ fn row(shard: u16) -> ProbeRow {
 }
 
 #[test]
-fn an_engine_is_shown_with_its_parts_its_delays_and_numbers_of_the_programs_own() {
+fn an_engine_is_shown_with_its_parts_and_its_delays() {
     let mut config = Config::embedded(2);
     config.process.backend = Backend::Threads;
     config.process.idle = IdleStrategy::Backoff;
@@ -41,10 +41,7 @@ fn an_engine_is_shown_with_its_parts_its_delays_and_numbers_of_the_programs_own(
     let pending = client.submit(&mut transaction).expect("room for one");
     assert!(pending.wait().expect("an end").is_committed());
 
-    let figure = Figure { name: "latency_p99_ns", help: "99th percentile", value: 7.5e6 };
-    let source = Source::counters(engine.counters())
-        .with_owd(|| vec![row(0), row(1)])
-        .with_extra(move || vec![figure.clone()]);
+    let source = Source::counters(engine.counters()).with_owd(|| vec![row(0), row(1)]);
     let config = DashboardConfig::new(ANY.parse().expect("an address"), "an engine");
     let dashboard = Dashboard::start(config, source).expect("it starts");
     let at = dashboard.address();
@@ -60,13 +57,11 @@ fn an_engine_is_shown_with_its_parts_its_delays_and_numbers_of_the_programs_own(
     assert_eq!(summary["delays"][1]["shard"], 1);
     assert_eq!(summary["delays"][0]["min_ns"], -150_000);
     assert_eq!(summary["delays"][0]["p99_ns"], json!(null));
-    assert_eq!(summary["extra"][0]["value"], 7.5e6);
     let metrics = get(at, "/metrics").body;
     for line in [
         "punctual_engine_committed_total{part=\"worker0\",kind=\"coordinator\"} 1",
         "punctual_owd_up{shard=\"1\"} 1",
         "punctual_owd_min_seconds{shard=\"0\"} -0.00015",
-        "punctual_latency_p99_seconds 0.0075",
     ] {
         assert!(metrics.lines().any(|it| it == line), "{line} is not in\n{metrics}");
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use flume::RecvTimeoutError;
 use punctual_dashboard::Source;
 use punctual_runtime::config::{Config, DurabilityMode, Modes};
-use punctual_runtime::{Counter, Engine};
+use punctual_runtime::{Counter, Engine, OwdWatch, ProbeRow};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     args.http.check()?;
     let config = config(args)?;
     let interrupted = interrupt::install()?;
-    let engine = Engine::serve(config).start_shards()?;
+    let engine = Engine::serve(config.clone()).start_shards()?;
     let info = engine.info();
     for warning in &info.warnings {
         eprintln_line(&format!("warning: {warning}"));
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     journal::show_recoveries(&info.recoveries);
     let counters = engine.counters().clone();
-    let source = Source::counters(&counters);
+    let source = Source::counters(&counters).with_owd(delays(config));
     let dashboard = args.http.start("shards", &info.shard_cores, source)?;
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &engine)?;
@@ -80,6 +80,21 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         sum(Counter::Keys)
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures the ways to all shards of the cluster from the first time on that somebody looks.
+fn delays(config: Config) -> impl FnMut() -> Vec<ProbeRow> + Send + 'static {
+    let mut watch = None;
+    move || {
+        let watch = watch.get_or_insert_with(|| {
+            let started = OwdWatch::connect(&config);
+            if let Err(error) = &started {
+                eprintln_line(&format!("warning: no delays to look at: {error}"));
+            }
+            started.ok()
+        });
+        watch.as_ref().map(OwdWatch::rows).unwrap_or_default()
+    }
 }
 
 /// The configuration of the file, with the options on top.

@@ -92,6 +92,7 @@ fn a_bench_and_a_server_of_shards_show_what_they_count() {
     let address = self::address(&mut serving);
     serving.wait_for_line("ready");
     metrics_with(&address, "kind=\"shard\"");
+    metrics_with(&address, "punctual_owd_up{shard=\"0\"} 1\n");
     serving.terminate().expect_code(0);
 }
 

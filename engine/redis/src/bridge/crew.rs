@@ -22,7 +22,7 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// When the others were last looked at.
+    /// Whether the others were last looked at so long ago, or never.
     pub(super) fn is_older_than(&self, now: Instant, age: Duration) -> bool {
         self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= age)
     }

@@ -13,6 +13,8 @@ use punctual_wire::{BatchWriter, WireError};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+/// The job that tasks are said to be of: Redis knows none.
+const JOB: &[u8] = b"redis";
 /// The worker trusts its leases for so long without a link.
 const LEASE_TIMEOUT_MS: u32 = 60_000;
 /// Prefetched tasks that were asked back are not taken again for so long.
@@ -39,7 +41,6 @@ pub(super) struct Chosen {
 pub(super) struct Desk {
     /// The worker's name in Redis, once it has one.
     name: String,
-    job: String,
     limits: WorkLimits,
     /// What the worker offers, before our limits.
     offered: Capacity,
@@ -66,10 +67,9 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(job: String, limits: WorkLimits) -> Self {
+    pub(super) fn new(limits: WorkLimits) -> Self {
         Self {
             name: String::new(),
-            job,
             limits,
             offered: Capacity::default(),
             is_here: false,
@@ -374,7 +374,7 @@ impl Desk {
                     memory: held.map_or(0, |held| held.memory),
                     cores_milli: held.map_or(0, |held| held.cores_milli),
                     timeout_ms,
-                    job: self.job.as_bytes(),
+                    job: JOB,
                     payload,
                 }
                 .write(out);

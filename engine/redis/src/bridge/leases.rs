@@ -5,7 +5,6 @@
 //! the tasks of its worker are still its own, and compares everything after a connection was lost.
 
 use super::Bridge;
-use super::name::{BATCH, give_back};
 use super::outbox::Op;
 use crate::connection::{Connection, Failure};
 use crate::layout::{IN_PROGRESS, NEWS, STATUS, STOP_ORDER, TODO, unix_now};
@@ -22,6 +21,8 @@ const FLUSH_MAX: usize = 256;
 const FLUSH_BYTES_MAX: usize = 4 << 20;
 /// Such batches in a turn.
 const FLUSHES_MAX: usize = 16;
+/// Tasks that are claimed again in one go.
+const REGAINED_MAX: usize = 512;
 
 impl Bridge {
     /// Tells Redis what came of tasks. Returns how much that was.
@@ -39,9 +40,9 @@ impl Bridge {
             if commands.is_empty() {
                 break;
             }
-            let done: i64 = connection.counts(&commands)?.into_iter().sum();
+            let done = connection.sum(&commands)?;
             // The others were not the worker's any more, or were told before.
-            self.desk.stats.stale += (commands.len() as u64).saturating_sub(done.unsigned_abs());
+            self.desk.stats.stale += (commands.len() as u64).saturating_sub(done);
             self.desk.outbox.confirm(now, commands.len());
             told += commands.len();
         }
@@ -62,7 +63,7 @@ impl Bridge {
                 command.arg(name).arg(&line[..]).arg(reason.as_str()).arg(failures_max).arg(NEWS);
                 command
             }
-            Op::GiveBack { line } => give_back(connection, name, line),
+            Op::GiveBack { line } => connection.give_back(name.as_bytes(), line),
         }
     }
 
@@ -125,7 +126,7 @@ impl Bridge {
     ) -> Result<HashSet<Box<[u8]>>, Failure> {
         let lines: Vec<&[u8]> = lines.collect();
         let mut regained: HashSet<Box<[u8]>> = HashSet::new();
-        for batch in lines.chunks(BATCH) {
+        for batch in lines.chunks(REGAINED_MAX) {
             let mut command = connection.script(Script::Claim);
             // Neither an order to stop matters nor who failed: this is no new work.
             command.arg(self.desk.name()).arg("").arg(-1);
@@ -170,12 +171,8 @@ impl Bridge {
                 commands.push(self.command_of(connection, op));
             }
         }
-        commands.extend(orphans.iter().map(|line| give_back(connection, &name, line)));
-        let mut recovered = 0_i64;
-        for batch in commands.chunks(BATCH) {
-            recovered += connection.counts(batch)?.into_iter().sum::<i64>();
-        }
-        self.desk.stats.recovered += recovered.unsigned_abs();
+        commands.extend(orphans.iter().map(|line| connection.give_back(name.as_bytes(), line)));
+        self.desk.stats.recovered += connection.sum(&commands)?;
         Ok(())
     }
 

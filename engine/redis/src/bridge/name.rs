@@ -9,7 +9,7 @@
 use super::Bridge;
 use super::todo::Todo;
 use crate::connection::{Connection, Failure};
-use crate::layout::{GONE_INTERVALS, IN_PROGRESS, NEWS, STATUS, Status, unix_now};
+use crate::layout::{GONE_INTERVALS, IN_PROGRESS, STATUS, Status, unix_now};
 use crate::script::Script;
 use punctual_wire::CloseReason;
 use redis::Cmd;
@@ -21,8 +21,6 @@ const WATCHED_INTERVALS: u32 = 2;
 const LOOKS: u32 = 4;
 /// A report interval is at least this long.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
-/// Tasks that are given back in one go.
-pub(super) const BATCH: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -177,15 +175,13 @@ impl Bridge {
         let fields: Vec<Vec<u8>> = connection.call(redis::cmd("HGETALL").arg(IN_PROGRESS))?;
         let is_left = |pair: &&[Vec<u8>]| pair[1] == name.as_bytes();
         let left = fields.chunks_exact(2).filter(is_left);
-        let commands: Vec<Cmd> = left.map(|pair| give_back(connection, name, &pair[0])).collect();
-        let mut recovered = 0_i64;
-        for batch in commands.chunks(BATCH) {
-            recovered += connection.counts(batch)?.into_iter().sum::<i64>();
-        }
+        let commands: Vec<Cmd> =
+            left.map(|pair| connection.give_back(name.as_bytes(), &pair[0])).collect();
+        let recovered = connection.sum(&commands)?;
         if recovered > 0 {
             tracing::info!(name, recovered, "tasks of an earlier worker of this name went back");
         }
-        self.desk.stats.recovered += recovered.unsigned_abs();
+        self.desk.stats.recovered += recovered;
         self.todo = Todo::new(name);
         self.is_unsure = false;
         self.desk.set_name(name);
@@ -248,13 +244,6 @@ impl Bridge {
 fn beat_of(connection: &Connection, name: &str, status: &Status, time: i64) -> Cmd {
     let mut command = connection.script(Script::Beat);
     command.arg(name).arg(status.to_string()).arg(time);
-    command
-}
-
-/// The call that gives a task back.
-pub(super) fn give_back(connection: &Connection, name: &str, line: &[u8]) -> Cmd {
-    let mut command = connection.script(Script::GiveBack);
-    command.arg(name).arg(line).arg(NEWS);
     command
 }
 

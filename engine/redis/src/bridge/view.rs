@@ -35,9 +35,7 @@ pub struct BridgeStats {
 pub struct BridgeView {
     /// What its worker is called in Redis; empty until that is settled.
     pub name: String,
-    /// Whether it is connected.
-    pub is_connected: bool,
-    /// Why not, while it is not.
+    /// Why it is not connected, while it is not.
     pub why_down: Option<String>,
     /// There is an order to stop in the queue. It is for all workers, and stays there.
     pub is_ordered_to_stop: bool,

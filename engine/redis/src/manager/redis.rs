@@ -45,12 +45,6 @@ impl RedisManager {
         Ok(Self { address, report_interval, connection })
     }
 
-    /// Where the Redis is.
-    #[must_use]
-    pub fn address(&self) -> &RedisAddress {
-        &self.address
-    }
-
     /// Asks for something.
     fn ask<T>(
         &mut self,
@@ -62,20 +56,11 @@ impl RedisManager {
 
     /// Gives tasks back to the queue: lines, and the worker whose each is. Returns how many were.
     fn give_back(&mut self, tasks: &[(Vec<u8>, Vec<u8>)]) -> Result<u64, BrokerError> {
-        let mut moved = 0;
-        for batch in tasks.chunks(BATCH) {
-            let counts = self.ask(|connection| {
-                let call = |(line, worker): &(Vec<u8>, Vec<u8>)| {
-                    let mut command = connection.script(Script::GiveBack);
-                    command.arg(&worker[..]).arg(&line[..]).arg(NEWS);
-                    command
-                };
-                let commands: Vec<Cmd> = batch.iter().map(call).collect();
-                connection.counts(&commands)
-            })?;
-            moved += counts.into_iter().sum::<i64>().unsigned_abs();
-        }
-        Ok(moved)
+        self.ask(|connection| {
+            let calls = tasks.iter().map(|(line, worker)| connection.give_back(worker, line));
+            let commands: Vec<Cmd> = calls.collect();
+            connection.sum(&commands)
+        })
     }
 
     fn tell_news(&mut self) -> Result<(), BrokerError> {
@@ -299,10 +284,6 @@ impl TaskBroker for RedisManager {
         let mut command = ::redis::cmd("HDEL");
         command.arg(TODO).arg(STOP_ORDER);
         self.ask(|connection| connection.call::<i64>(&command).map(|count| count == 1))
-    }
-
-    fn report_interval(&self) -> Duration {
-        self.report_interval
     }
 }
 

@@ -1,8 +1,8 @@
 //! Beside the original's workers and manager: each sees what the others do.
 
 use crate::player::{Player, failure, size, success};
-use crate::server::{Server, Talk};
-use crate::support::{bridge, line, until};
+use crate::server::{AHEAD, Server, Talk};
+use crate::support::{at_work, bridge, line, until};
 use punctual_redis::{RedisBridge, RedisError};
 
 /// A worker of the original.
@@ -37,11 +37,8 @@ fn what_the_original_loads_runs_here_and_what_comes_of_it_stands_where_it_looks(
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
     let (good, bad) = (line("good"), line("bad"));
-    talk.load(&[good.clone(), bad.clone()]);
-    talk.set("worker_status", "node2", "9999999999:0.00:1.00:0.00:1.00");
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(2, 0));
-    player.until_running(2);
+    talk.beat("node2", AHEAD);
+    let (_bridge, mut player) = at_work(&server, &["good", "bad"]);
     let now = talk.snapshot();
     assert!(now.todo.is_empty());
     assert_eq!(now.in_progress.values().collect::<Vec<_>>(), ["node1", "node1"]);
@@ -115,10 +112,7 @@ fn a_report_of_a_task_that_went_elsewhere_changes_nothing() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
     let task = line("run");
-    talk.load(std::slice::from_ref(&task));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(1, 0));
-    player.until_running(1);
+    let (bridge, mut player) = at_work(&server, &["run"]);
     talk.set("in_progress_tasks", &task, "node9");
     player.end("run", success("too late"));
     player.until("the report was refused", |_| bridge.view().stats.stale == 1);
@@ -131,12 +125,8 @@ fn a_report_of_a_task_that_went_elsewhere_changes_nothing() {
 fn a_task_that_was_given_to_somebody_else_is_stopped_here() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
-    let (lost, kept) = (line("lost"), line("kept"));
-    talk.load(&[lost.clone(), kept]);
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(2, 0));
-    player.until_running(2);
-    talk.set("in_progress_tasks", &lost, "node9");
+    let (_bridge, mut player) = at_work(&server, &["lost", "kept"]);
+    talk.set("in_progress_tasks", &line("lost"), "node9");
     player.until("it is stopped", |player| player.stopped == ["lost"]);
     assert_eq!(player.running(), ["kept"]);
 }
@@ -146,10 +136,7 @@ fn a_task_that_a_manager_moves_back_while_it_runs_goes_on_unless_somebody_takes_
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
     let task = line("run");
-    talk.load(std::slice::from_ref(&task));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(1, 0));
-    player.until_running(1);
+    let (_bridge, mut player) = at_work(&server, &["run"]);
     // In this order, for the bridge may look in between.
     talk.set("todo_tasks", &task, "");
     talk.call::<i64>(&["HDEL", "in_progress_tasks", &task]);

@@ -1,8 +1,8 @@
 //! Redis is killed in the middle of everything, and started again.
 
-use crate::player::{Player, all_play, size, success};
+use crate::player::{Player, all_play, success};
 use crate::server::{Server, Talk};
-use crate::support::{bridge, line, lines, until};
+use crate::support::{at_work, bridge, line, lines, until};
 use std::collections::BTreeMap;
 
 /// How often each command was run.
@@ -52,10 +52,7 @@ fn a_claim_that_redis_forgot_is_made_again_and_the_task_goes_on() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
     let task = line("run");
-    talk.load(std::slice::from_ref(&task));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(1, 0));
-    player.until_running(1);
+    let (_bridge, mut player) = at_work(&server, &["run"]);
     forget(&mut talk, |talk| {
         talk.set("todo_tasks", &task, "");
         talk.call::<i64>(&["HDEL", "in_progress_tasks", &task]);
@@ -74,10 +71,7 @@ fn an_end_that_redis_forgot_is_told_again() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
     let task = line("run");
-    talk.load(std::slice::from_ref(&task));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(1, 0));
-    player.until_running(1);
+    let (bridge, mut player) = at_work(&server, &["run"]);
     player.end("run", success("42"));
     player.until("it is finished", |_| talk.length("finished_tasks") == 1);
     player.until("that is known here", |_| bridge.view().running == 0);

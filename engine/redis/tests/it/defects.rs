@@ -2,8 +2,8 @@
 //! with Redis are tested elsewhere.
 
 use crate::player::{GIB, Player, all_play, failure, size, success};
-use crate::server::Server;
-use crate::support::{INTERVAL, bridge, config, line, lines, start};
+use crate::server::{AHEAD, LONG_AGO, Server};
+use crate::support::{INTERVAL, at_work, bridge, config, line, lines, start};
 use punctual_redis::{RedisBridgeConfig, WorkLimits};
 use punctual_taskfile::OriginalConf;
 use std::collections::BTreeMap;
@@ -66,10 +66,7 @@ fn defect_02_on_redis_at_every_moment_every_task_is_in_one_place() {
 fn defect_03_on_redis_tasks_of_a_worker_that_dies_go_back() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
-    talk.load(&lines(2));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(2, 0));
-    player.until_running(2);
+    let (bridge, player) = at_work(&server, &["one", "two"]);
     drop(player);
     crate::support::until("they are back", || talk.length("todo_tasks") == 2);
     assert_eq!(talk.length("in_progress_tasks"), 0);
@@ -141,7 +138,7 @@ fn defect_07_on_redis_a_worker_alone_tries_again_as_often_as_may_be() {
     let task = line("bad");
     talk.load(std::slice::from_ref(&task));
     // One that is long gone is nobody who could try it.
-    talk.set("worker_status", "gone", "1000000000:0.00:1.00:0.00:1.00");
+    talk.beat("gone", LONG_AGO);
     let bridge = bridge(&server, "node1");
     let play = Box::new(|_: &str| Some(failure("no")));
     let mut player = Player::new(&bridge, size(1, 0), play);
@@ -161,7 +158,7 @@ fn defect_07_on_redis_while_another_worker_lives_a_failed_task_is_for_that_one()
     let mut talk = server.talk();
     let bad = line("bad");
     talk.load(std::slice::from_ref(&bad));
-    talk.set("worker_status", "other", "9999999999:0.00:1.00:0.00:1.00");
+    talk.beat("other", AHEAD);
     let bridge = bridge(&server, "node1");
     let play = |command: &str| Some(if command == "bad" { failure("no") } else { success("") });
     let mut player = Player::new(&bridge, size(1, 0), Box::new(play));
@@ -187,7 +184,7 @@ fn defect_08_on_redis_a_name_that_begins_another_one_is_not_taken_for_it() {
     let task = line("run");
     talk.load(std::slice::from_ref(&task));
     talk.set("failed_tasks", &task, "node10,anode1,");
-    talk.set("worker_status", "other", "9999999999:0.00:1.00:0.00:1.00");
+    talk.beat("other", AHEAD);
     let bridge = bridge(&server, "node1");
     let mut player = Player::quick(&bridge, 1);
     player.until("it is finished", |_| talk.length("finished_tasks") == 1);

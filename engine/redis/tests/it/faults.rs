@@ -1,8 +1,8 @@
 //! What others do to a Redis while workers are at it.
 
 use crate::player::{Player, size, success};
-use crate::server::Server;
-use crate::support::{bridge, config, line, lines, until};
+use crate::server::{AHEAD, Server};
+use crate::support::{at_work, bridge, config, line, lines, until};
 use punctual_redis::{RedisBridge, RedisError};
 use punctual_wire::CloseReason;
 
@@ -24,10 +24,7 @@ fn scripts_that_are_thrown_away_are_brought_again() {
 fn what_runs_is_stopped_when_somebody_clears_everything() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
-    talk.load(&lines(2));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(2, 0));
-    player.until_running(2);
+    let (_bridge, mut player) = at_work(&server, &["one", "two"]);
     talk.call::<String>(&["FLUSHALL"]);
     player.until("both are stopped", |player| player.stopped.len() == 2);
     talk.load(&[line("afterwards")]);
@@ -40,12 +37,9 @@ fn what_runs_is_stopped_when_somebody_clears_everything() {
 fn a_worker_whose_name_was_taken_meanwhile_stops_all_and_goes_on_under_another() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
-    talk.load(&[line("run")]);
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(1, 0));
-    player.until_running(1);
+    let (bridge, mut player) = at_work(&server, &["run"]);
     // It was frozen for long; somebody else has the name, and says so later than it did.
-    talk.set("worker_status", "node1", "9999999999:0.00:1.00:0.00:1.00");
+    talk.beat("node1", AHEAD);
     talk.cut_all();
     player.until("it is given up", |player| player.closed.is_some());
     assert_eq!(player.closed, Some(CloseReason::LeaseExpired));
@@ -61,10 +55,7 @@ fn a_worker_whose_name_was_taken_meanwhile_stops_all_and_goes_on_under_another()
 #[test]
 fn a_worker_that_ends_while_redis_is_away_says_what_it_could_not_tell() {
     let Some(mut server) = Server::durable() else { return };
-    server.talk().load(&lines(2));
-    let bridge = bridge(&server, "node1");
-    let mut player = Player::by_hand(&bridge, size(2, 0));
-    player.until_running(2);
+    let (bridge, _player) = at_work(&server, &["one", "two"]);
     server.kill();
     let error = bridge.stop().expect_err("Redis is away");
     let RedisError::NotDelivered { ref name, count, .. } = error else { panic!("{error}") };

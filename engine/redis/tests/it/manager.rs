@@ -1,8 +1,8 @@
 //! The manager's verbs.
 
 use crate::player::{Player, size};
-use crate::server::Server;
-use crate::support::{bridge, line, lines, until};
+use crate::server::{AHEAD, LONG_AGO, Server};
+use crate::support::{bridge, lazy, line, lines, start, until, until_lazy};
 use punctual_redis::{BrokerError, BrokerTask, LoadReport, RedisError, RedisManager, TaskBroker};
 use punctual_taskfile::{ReadOptions, parse_line};
 use std::time::Duration;
@@ -137,8 +137,8 @@ fn only_what_is_ours_is_cleared_unless_everything_is_to_be() {
 fn defect_04_on_redis_a_cleanup_lets_tasks_of_the_dead_wait() {
     let Some(server) = Server::start() else { return };
     let (mut talk, mut manager) = (server.talk(), manager(&server));
-    talk.set("worker_status", "dead", "1000000000:0.00:1.00:0.00:1.00");
-    talk.set("worker_status", "alive", "9999999999:0.00:1.00:0.00:1.00");
+    talk.beat("dead", LONG_AGO);
+    talk.beat("alive", AHEAD);
     talk.set("in_progress_tasks", &line("of the dead"), "dead");
     talk.set("in_progress_tasks", &line("of the living"), "alive");
     let report = manager.cleanup().expect("Redis answers");
@@ -158,14 +158,14 @@ fn a_worker_whose_clock_is_far_behind_is_not_taken_for_dead() {
     let interval = Duration::from_secs(2);
     let mut manager = RedisManager::open(server.address(), interval).expect("Redis is there");
     let mut talk = server.talk();
-    talk.set("worker_status", "behind", "1000000000:0.00:1.00:0.00:1.00");
+    talk.beat("behind", LONG_AGO);
     talk.set("in_progress_tasks", &line("theirs"), "behind");
     // It says something else all the time, until the cleanup is over.
     let cleanup = std::thread::spawn(move || manager.cleanup().expect("Redis answers"));
-    let mut time = 1_000_000_000;
+    let mut time = LONG_AGO;
     until("the cleanup is over", || {
         time += 1;
-        talk.set("worker_status", "behind", &format!("{time}:0.00:1.00:0.00:1.00"));
+        talk.beat("behind", time);
         cleanup.is_finished()
     });
     let report = cleanup.join().expect("no panic");
@@ -177,12 +177,10 @@ fn a_worker_whose_clock_is_far_behind_is_not_taken_for_dead() {
 fn an_order_to_stop_reaches_workers_at_once_and_can_be_taken_back() {
     let Some(server) = Server::start() else { return };
     let (mut talk, mut manager) = (server.talk(), manager(&server));
-    let bridge = crate::support::start(crate::support::lazy(&server, "node1"));
+    let bridge = start(lazy(&server, "node1"));
     let mut player = Player::by_hand(&bridge, size(1, 0));
-    player.until("somebody listens", |player| {
-        let listeners: (String, i64) = talk.call(&["PUBSUB", "NUMSUB", "punctual:todo"]);
-        listeners.1 >= 1 && player.name() == "node1"
-    });
+    until_lazy(&mut player, &mut talk);
+    assert_eq!(player.name(), "node1");
     manager.stop_workers().expect("Redis answers");
     player.until("it is done", |player| player.is_finished());
     assert!(manager.check().expect("Redis answers").is_stopping);
@@ -195,11 +193,10 @@ fn an_order_to_stop_reaches_workers_at_once_and_can_be_taken_back() {
 fn a_manager_whose_redis_goes_away_says_so() {
     let Some(mut server) = Server::start() else { return };
     let mut manager = manager(&server);
-    assert_eq!(manager.report_interval(), INTERVAL);
     server.kill();
     let error = manager.check().expect_err("Redis is away");
     assert!(matches!(error, BrokerError::Redis(RedisError::Failed { .. })), "{error}");
-    assert!(!error.is_usage() && error.to_string().contains(&manager.address().to_string()));
+    assert!(!error.is_usage() && error.to_string().contains(&server.address().to_string()));
     drop(manager);
     let error = RedisManager::open(server.address(), INTERVAL).map(|_| ()).expect_err("no Redis");
     assert!(error.is_usage(), "{error}");

@@ -1,14 +1,14 @@
 //! Who is called what, and what is left under a name.
 
 use crate::player::{Player, size};
-use crate::server::Server;
+use crate::server::{AHEAD, LONG_AGO, Server, Talk};
 use crate::support::{bridge, line};
 
 #[test]
 fn a_name_whose_owner_is_long_silent_is_taken_at_once_with_all_that_was_left() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
-    talk.set("worker_status", "node1", "1000000000:0.00:1.00:0.00:1.00");
+    talk.beat("node1", LONG_AGO);
     talk.set("in_progress_tasks", &line("left"), "node1");
     talk.set("in_progress_tasks", &line("of another"), "node10");
     let bridge = bridge(&server, "node1");
@@ -24,7 +24,7 @@ fn a_name_whose_owner_died_a_moment_ago_is_taken_after_it_was_watched() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
     // A clock that is ahead makes it seem to live; but it says nothing more.
-    talk.set("worker_status", "node1", "9999999999:0.00:1.00:0.00:1.00");
+    talk.beat("node1", AHEAD);
     talk.set("in_progress_tasks", &line("left"), "node1");
     let bridge = bridge(&server, "node1");
     let mut player = Player::by_hand(&bridge, size(1, 0));
@@ -38,9 +38,9 @@ fn a_name_whose_owner_lives_is_left_to_it_whatever_its_clock_shows() {
     let mut talk = server.talk();
     let mut time = 9_000_000_000_i64;
     talk.set("in_progress_tasks", &line("theirs"), "node1");
-    let mut beat = |talk: &mut crate::server::Talk| {
+    let mut beat = |talk: &mut Talk| {
         time += 1;
-        talk.set("worker_status", "node1", &format!("{time}:0.00:1.00:0.00:1.00"));
+        talk.beat("node1", time);
     };
     beat(&mut talk);
     let bridge = bridge(&server, "node1");

@@ -2,19 +2,10 @@
 
 use crate::player::Player;
 use crate::server::Server;
-use crate::support::{PATIENCE, bridge, config, lazy, line, lines, start, until};
+use crate::support::{PATIENCE, bridge, config, lazy, line, lines, start, until, until_lazy};
 use punctual_redis::{Polling, RedisBridgeConfig, RedisManager, TaskBroker};
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
-
-/// Waits until somebody listens for news, and has looked for work once.
-fn until_lazy(player: &mut Player, talk: &mut crate::server::Talk) {
-    player.until("it has its name", |player| player.name() != "worker");
-    player.until("somebody listens", |_| {
-        let listeners: (String, i64) = talk.call(&["PUBSUB", "NUMSUB", "punctual:todo"]);
-        listeners.1 >= 1
-    });
-}
 
 #[test]
 fn tasks_that_our_manager_loads_wake_a_worker_that_would_not_look_for_an_hour() {
@@ -34,7 +25,7 @@ fn tasks_that_our_manager_loads_wake_a_worker_that_would_not_look_for_an_hour() 
 #[test]
 fn where_the_server_tells_of_changes_tasks_of_the_original_wake_a_worker_as_well() {
     for flags in ["Eh", "KA"] {
-        let Some(server) = Server::with(&[]) else { return };
+        let Some(server) = Server::start() else { return };
         let mut talk = server.talk();
         talk.call::<String>(&["CONFIG", "SET", "notify-keyspace-events", flags]);
         let bridge = start(lazy(&server, "node1"));

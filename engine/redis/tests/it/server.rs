@@ -13,6 +13,11 @@ use tempfile::TempDir;
 /// Another process may take a port between its choice and its use; then another one is chosen.
 const TRIES: usize = 10;
 
+/// What the clock of a worker showed that is long gone.
+pub(crate) const LONG_AGO: i64 = 1_000_000_000;
+/// What a clock shows that is far ahead, so that its worker seems to live.
+pub(crate) const AHEAD: i64 = 9_999_999_999;
+
 pub(crate) struct Server {
     dir: TempDir,
     port: u16,
@@ -159,6 +164,11 @@ impl Talk {
 
     pub(crate) fn set(&mut self, key: &str, field: &str, value: &str) {
         self.call::<i64>(&["HSET", key, field, value]);
+    }
+
+    /// What a worker says of itself, with the time of its clock.
+    pub(crate) fn beat(&mut self, worker: &str, time: i64) {
+        self.set("worker_status", worker, &format!("{time}:0.00:1.00:0.00:1.00"));
     }
 
     pub(crate) fn get(&mut self, key: &str, field: &str) -> Option<String> {

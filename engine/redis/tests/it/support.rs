@@ -1,6 +1,7 @@
 //! What all tests need: bridges, lines of tasks, and waiting.
 
-use crate::server::Server;
+use crate::player::{Player, size};
+use crate::server::{Server, Talk};
 use punctual_redis::{Polling, RedisBridge, RedisBridgeConfig, WorkLimits};
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,31 @@ pub(crate) fn bridge(server: &Server, name: &str) -> RedisBridge {
     start(config(server, name))
 }
 
+/// A bridge, and its worker at work: it runs these commands, until the test ends them.
+pub(crate) fn at_work(server: &Server, commands: &[&str]) -> (RedisBridge, Player) {
+    let tasks: Vec<String> = commands.iter().map(|command| line(command)).collect();
+    server.talk().load(&tasks);
+    let bridge = bridge(server, "node1");
+    let slots = u32::try_from(tasks.len()).expect("a few");
+    let mut player = Player::by_hand(&bridge, size(slots, 0));
+    player.until_running(tasks.len());
+    (bridge, player)
+}
+
 /// A bridge that looks only once by itself: after that, only news make it.
 pub(crate) fn lazy(server: &Server, name: &str) -> RedisBridgeConfig {
     let hour = Duration::from_secs(3600);
     let polling = Polling::Adaptive { min: hour, max: hour };
     RedisBridgeConfig { polling, ..config(server, name) }
+}
+
+/// Waits until a worker has its name, and somebody listens for news.
+pub(crate) fn until_lazy(player: &mut Player, talk: &mut Talk) {
+    player.until("it has its name", |player| player.name() != "worker");
+    player.until("somebody listens", |_| {
+        let listeners: (String, i64) = talk.call(&["PUBSUB", "NUMSUB", "punctual:todo"]);
+        listeners.1 >= 1
+    });
 }
 
 /// The line of a task that runs this.

@@ -1,7 +1,7 @@
 //! Without any switch a bridge works as a worker of the original, less its defects.
 
 use crate::player::{Player, all_play, failure, size, success};
-use crate::server::Server;
+use crate::server::{AHEAD, Server};
 use crate::support::{bridge, config, line, lines, start};
 use punctual_redis::{Polling, RedisBridge, RedisBridgeConfig};
 use punctual_taskfile::{Format, ReadOptions};
@@ -46,7 +46,7 @@ fn of_a_long_queue_some_tasks_are_drawn_at_random() {
 fn failures_orders_and_what_fits_count_as_ever() {
     let Some(server) = Server::start() else { return };
     let mut talk = server.talk();
-    talk.set("worker_status", "other", "9999999999:0.00:1.00:0.00:1.00");
+    talk.beat("other", AHEAD);
     talk.load(&[line("bad"), line("good"), "shell:9:99:1:too large".to_owned()]);
     let bridge = as_the_original(&server, "node1");
     let play = |command: &str| Some(if command == "bad" { failure("no") } else { success("") });

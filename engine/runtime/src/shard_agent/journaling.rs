@@ -3,7 +3,7 @@
 use super::ShardAgent;
 use crate::counters::{Counter, CounterBlock};
 use crate::journal::{Journal, JournalError};
-use punctual_core::journal::Durability;
+use punctual_core::journal::{Durability, Logged};
 use punctual_core::{Nanos, ShardId};
 use std::time::Duration;
 
@@ -44,22 +44,20 @@ impl ShardAgent {
     pub(super) fn is_writing(&self) -> bool {
         self.journal.as_ref().is_some_and(Journal::is_waiting)
     }
+}
 
-    /// Closes the journal, at the end: everything in the log is durable then, and it says so.
-    pub(super) fn close_journal(&mut self) {
-        self.publish_journal();
-        let shard = self.shard.id().0;
-        let Some(mut journal) = self.journal.take() else { return };
-        journal.hand_rest(&mut self.shard);
-        if let Err(error) = journal.close() {
-            tracing::error!(shard, %error, "the journal was not closed in order");
-        }
-    }
-
-    pub(super) fn publish_journal(&self) {
-        if let Some(journal) = &self.journal {
-            publish_journal(journal, self.lag_max, &self.block);
-        }
+/// Closes a journal, at the end: everything in the log is durable then, and it says so.
+pub(crate) fn close_journal<L: Logged>(
+    mut journal: Journal,
+    logged: &mut L,
+    lag_max: Duration,
+    block: &CounterBlock,
+) {
+    publish_journal(&journal, lag_max, block);
+    journal.hand_rest(logged);
+    if let Err(error) = journal.close() {
+        let shard = logged.id().0;
+        tracing::error!(shard, %error, "the journal was not closed in order");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a shard does with each kind of link: reading it, and the handshake before.
 
 use super::connection::{Connection, End, Use, end_of, see_off};
-use super::{HANDSHAKE_TIMEOUT, ShardAgent};
+use super::{HANDSHAKE_TIMEOUT, ShardAgent, reject};
 use crate::driver::LinkEvent;
 use crate::links::{Lost, Room, exchange, shard_id};
 use punctual_core::journal::Lsn;
@@ -168,11 +168,11 @@ impl ShardAgent {
 
     fn shake(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
         let since = self.connections[at].stranger_since();
+        let link = self.connections[at].link.as_mut();
         if since.is_some_and(|since| now.since(since) > HANDSHAKE_TIMEOUT) {
-            return Err(self.time_out(at));
+            return Err(reject(link, CloseReason::HandshakeTimeout));
         }
         let id = self.shard.id().0;
-        let link = self.connections[at].link.as_mut();
         let visitor = match ServerHandshake::step(link, self.limits, &self.identity, id) {
             Ok(None) => return Ok(0),
             Ok(Some(visitor)) => visitor,
@@ -246,7 +246,7 @@ impl ShardAgent {
             }
             // Tasks are at a task queue.
             Role::Peer | Role::TaskClient | Role::TaskWorker => {
-                Err(self.reject(at, CloseReason::WrongShard))
+                Err(reject(self.connections[at].link.as_mut(), CloseReason::WrongShard))
             }
         }
     }

@@ -34,8 +34,7 @@ impl LocalQueue {
     }
 
     /// A new ring to the queue. One whose queue has stopped is closed already.
-    #[must_use]
-    pub fn link(&self) -> Box<dyn Link> {
+    fn link(&self) -> Box<dyn Link> {
         let (here, there) = ring_pair(LIMITS, BATCH_MAX);
         // Whoever does not take its end drops it, and that closes this one.
         let _ = self.control.try_send(ShardControl::Attach(Box::new(there)));

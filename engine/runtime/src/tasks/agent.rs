@@ -13,7 +13,8 @@ use crate::counters::{Counter, CounterBlock, LinkCounts};
 use crate::journal::Journal;
 use crate::links::{Room, exchange, flush};
 use crate::shard_agent::{
-    DRAIN_TIMEOUT, End, ShardControl, end_of, fail_stop, publish_journal, see_off,
+    DRAIN_TIMEOUT, End, HANDSHAKE_TIMEOUT, STRANGERS_MAX, ShardControl, close_journal, end_of,
+    fail_stop, publish_journal, see_off,
 };
 use punctual_core::Nanos;
 use punctual_core::task::{Party, TaskQueue};
@@ -21,10 +22,7 @@ use punctual_link::{Identity, LinkError, OUTGOING_BYTES_MAX, ParkHandle};
 use punctual_wire::{BatchWriter, CloseReason, Features, Frame, FrameKind};
 use std::sync::Arc;
 use std::time::Duration;
-use visitors::HANDSHAKE_TIMEOUT;
 
-/// Connections that may wait for their handshake; one more shows the oldest out.
-const STRANGERS_MAX: usize = 64;
 /// How long those who were told that the queue stops have to hang up: a client that is doing
 /// something else does not hear it.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -256,19 +254,10 @@ impl TaskAgent {
         let drained = self.draining_since.is_some_and(|since| now.since(since) >= STOP_TIMEOUT);
         if drained || self.connections.is_empty() {
             self.connections.clear();
-            self.close_journal();
+            if let Some(journal) = self.journal.take() {
+                close_journal(journal, &mut self.queue, self.lag_max, &self.block);
+            }
             self.finished = true;
-        }
-    }
-
-    /// Closes the journal, at the end: everything in the log is durable then, and it says so.
-    fn close_journal(&mut self) {
-        let Some(mut journal) = self.journal.take() else { return };
-        publish_journal(&journal, self.lag_max, &self.block);
-        journal.hand_rest(&mut self.queue);
-        if let Err(error) = journal.close() {
-            let shard = self.queue.id().0;
-            tracing::error!(shard, %error, "the journal was not closed in order");
         }
     }
 }

@@ -40,7 +40,7 @@ pub use punctual_wire::task::{
     AFTER_MAX, Attempt, Capacity, Captured, EndKind, EndSummary, JOB_NAME_BYTES_MAX, JobId,
     OUTPUT_BYTES_MAX, PAYLOAD_BYTES_MAX, PayloadKind, RefusedTask, StateCounts, StateSet,
     TEXT_BYTES_MAX, TaskEnd, TaskFault, TaskId, TaskKey, TaskPayload, TaskRow, TaskState,
-    TaskTimes, Variables, Verb,
+    TaskTimes, UnknownState, Variables, Verb,
 };
 
 use punctual_wire::Limits;

@@ -14,7 +14,7 @@ use crate::core_loop::{CoreLoop, IdlePlan};
 use crate::counters::{CounterBlock, Counters};
 use crate::engine::{Engine, EngineError};
 use crate::journal::RecoveryReport;
-use punctual_link::{Endpoint, Link, Listener, Parker};
+use punctual_link::{Endpoint, Listener, Parker};
 use std::sync::Arc;
 
 /// Connections that may wait for the queue's thread to take them.
@@ -103,12 +103,6 @@ impl TaskServer {
     #[must_use]
     pub fn local(&self) -> LocalQueue {
         self.queue.clone()
-    }
-
-    /// A ring to its queue, on which nobody has said hello yet.
-    #[must_use]
-    pub fn local_link(&self) -> Box<dyn Link> {
-        self.queue.link()
     }
 
     /// The counters of the queue and its thread.

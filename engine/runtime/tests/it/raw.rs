@@ -261,6 +261,7 @@ impl Peer {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return None,
                 Ok(bytes) => self.received.extend_from_slice(&chunk[..bytes]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("nothing to read within {PATIENCE:?}: {error}"),
             }

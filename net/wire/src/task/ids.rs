@@ -153,3 +153,39 @@ impl FromIterator<TaskState> for StateSet {
         states.into_iter().fold(Self::NONE, Self::with)
     }
 }
+
+/// Names that stand for several states.
+const GROUPS: [(&str, &[TaskState]); 3] = [
+    ("todo", &[TaskState::Blocked, TaskState::Delayed, TaskState::Ready]),
+    ("unfinished", &[TaskState::Blocked, TaskState::Delayed, TaskState::Ready, TaskState::Leased]),
+    ("finished", &[TaskState::Done, TaskState::Failed, TaskState::Cancelled]),
+];
+
+/// A name that no state and no group of them has. Its text lists those that there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownState(pub String);
+
+impl fmt::Display for UnknownState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = TaskState::ALL.into_iter().map(TaskState::name);
+        let names: Vec<&str> = names.chain(GROUPS.map(|(name, _)| name)).collect();
+        write!(f, "there is no state {:?}, but {}", self.0, names.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownState {}
+
+impl std::str::FromStr for StateSet {
+    type Err = UnknownState;
+
+    /// The state of this name, or the states that it stands for.
+    fn from_str(name: &str) -> Result<Self, UnknownState> {
+        let state = TaskState::ALL.into_iter().find(|state| state.name() == name);
+        let group = GROUPS.into_iter().find(|(group, _)| *group == name);
+        match (state, group) {
+            (Some(state), _) => Ok(Self::NONE.with(state)),
+            (None, Some((_, states))) => Ok(states.iter().copied().collect()),
+            (None, None) => Err(UnknownState(name.to_owned())),
+        }
+    }
+}

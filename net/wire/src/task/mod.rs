@@ -20,7 +20,7 @@ mod view;
 
 pub use capacity::Capacity;
 pub use fault::{RefusedTask, TaskFault};
-pub use ids::{Attempt, JobId, StateSet, TaskId, TaskKey, TaskState};
+pub use ids::{Attempt, JobId, StateSet, TaskId, TaskKey, TaskState, UnknownState};
 pub use parts::TEXT_BYTES_MAX;
 pub use payload::{PAYLOAD_BYTES_MAX, PayloadKind, TaskPayload, Variables};
 pub use push::QueuePush;

@@ -83,7 +83,7 @@ pub enum QueuePush<'a> {
     Enlisted {
         /// What it is called, which may not be what it wished.
         name: &'a [u8],
-        /// Its tasks are given to others when it is silent for so long.
+        /// Without a link it has its leases no longer than this.
         lease_timeout_ms: u32,
         /// So often it shall say that it is alive.
         heartbeat_ms: u32,

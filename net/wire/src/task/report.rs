@@ -26,20 +26,17 @@ pub enum EndKind {
     NotStarted = 4,
     /// Its worker was lost, too often. Only the queue says so.
     Lost = 5,
-    /// It was cancelled while it ran.
-    Stopped = 6,
 }
 
 impl EndKind {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::Exited,
         Self::Signaled,
         Self::TimedOut,
         Self::OutOfMemory,
         Self::NotStarted,
         Self::Lost,
-        Self::Stopped,
     ];
 
     /// The kind with this code.
@@ -59,7 +56,6 @@ impl EndKind {
             Self::OutOfMemory => "out_of_memory",
             Self::NotStarted => "not_started",
             Self::Lost => "lost",
-            Self::Stopped => "stopped",
         }
     }
 }
@@ -83,7 +79,6 @@ impl fmt::Display for EndSummary {
             EndKind::OutOfMemory => write!(f, "killed for want of memory with {code} MiB"),
             EndKind::NotStarted => write!(f, "could not be started: errno {code}"),
             EndKind::Lost => f.write_str("lost with its worker"),
-            EndKind::Stopped => f.write_str("stopped"),
         }
     }
 }
@@ -282,36 +277,21 @@ impl SeqRun {
 pub enum ReturnReason {
     /// The queue asked for it, and it had not begun.
     Recalled = 0,
-    /// The worker is about to stop, and it had not begun.
+    /// The worker is about to stop; it had not begun, or was ended for that.
     Draining = 1,
-    /// It ran, was killed for want of memory at the worker, and is to be tried again.
+    /// The worker has no memory left for it: it had not begun, or was killed.
     LowMemory = 2,
     /// The worker can never run it.
     Unfit = 3,
-    /// The worker never got it. Only the queue says so.
-    NotReceived = 4,
 }
 
 impl ReturnReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 5] =
-        [Self::Recalled, Self::Draining, Self::LowMemory, Self::Unfit, Self::NotReceived];
+    pub const ALL: [Self; 4] = [Self::Recalled, Self::Draining, Self::LowMemory, Self::Unfit];
 
     /// The reason with this code.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// A name for counters and logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Recalled => "recalled",
-            Self::Draining => "draining",
-            Self::LowMemory => "low_memory",
-            Self::Unfit => "unfit",
-            Self::NotReceived => "not_received",
-        }
     }
 }

@@ -268,7 +268,6 @@ fn codes_of_the_task_farm_name_one_thing_each() {
     assert_eq!(TaskFault::ALL.map(|it| TaskFault::from_code(it as u8)), TaskFault::ALL.map(Some));
     assert_eq!(distinct(&PayloadKind::ALL.map(PayloadKind::name)), PayloadKind::ALL.len());
     assert_eq!(distinct(&EndKind::ALL.map(EndKind::name)), EndKind::ALL.len());
-    assert_eq!(distinct(&ReturnReason::ALL.map(ReturnReason::name)), reasons.len());
     assert_eq!(distinct(&Verb::ALL.map(Verb::name)), Verb::ALL.len());
 }
 
@@ -281,7 +280,6 @@ fn the_end_of_a_task_is_told_in_words() {
         (EndKind::OutOfMemory, 120, "killed for want of memory with 120 MiB"),
         (EndKind::NotStarted, 2, "could not be started: errno 2"),
         (EndKind::Lost, 0, "lost with its worker"),
-        (EndKind::Stopped, 0, "stopped"),
     ];
     let fields = Fields::some();
     for (kind, code, words) in told {

@@ -2,7 +2,7 @@
 
 use super::connect::ClientArgs;
 use super::lines::Lines;
-use super::rows::{RowDocument, What};
+use super::rows::{TaskLine, What};
 use super::select::{FilterArgs, find_job};
 use super::status::{JobNames, PAGE};
 use crate::eprintln_line;
@@ -73,7 +73,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     client.rows(&args.filter.selection(job), PAGE, with_output, |row| {
         let name = names.get(row.job);
         let outcome = match args.format {
-            Format::Jsonl => out.write(&RowDocument::new(row, name, true)),
+            Format::Jsonl => out.write(&TaskLine::new(row, name, true)),
             Format::Csv => out.write_line(&csv(row, name)),
             Format::Original => match original(row) {
                 Some((line, is_whole)) => {

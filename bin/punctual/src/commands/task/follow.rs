@@ -1,9 +1,10 @@
 //! Waiting for a job: how far it is, and what fails on the way.
 
 use super::bar::Bar;
-use super::rows::{What, grouped, reason};
+use super::rows::{What, grouped};
 use super::status::PAGE;
 use super::text::{last_line, shown};
+use punctual_dashboard::documents::reason;
 use punctual_runtime::tasks::{
     JobId, OwnedSelection, StateCounts, StateSet, TaskClient, TaskClientError, TaskId, TaskRow,
     TaskState, Verb,

@@ -2,9 +2,10 @@
 
 use super::follow::{Ending, Failure, Failures, KEPT_MAX};
 use super::load::Loaded;
-use super::rows::{CountsDocument, grouped};
+use super::rows::grouped;
 use super::signals::INTERRUPTED;
 use super::text::span;
+use punctual_dashboard::documents::CountsDocument;
 use punctual_runtime::tasks::{StateCounts, SubmitReport, TaskState};
 use serde::Serialize;
 use std::process::ExitCode;

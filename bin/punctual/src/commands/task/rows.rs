@@ -1,11 +1,9 @@
 //! Tasks as rows of a table and as documents.
 
 use super::text::{shown, span};
-use punctual_runtime::tasks::{
-    Captured, EndKind, PayloadKind, StateCounts, TaskEnd, TaskPayload, TaskRow, TaskState,
-};
+use punctual_dashboard::documents::TaskDocument;
+use punctual_runtime::tasks::{PayloadKind, StateCounts, TaskPayload, TaskRow, TaskState};
 use serde::Serialize;
-use std::io;
 use std::time::Duration;
 
 /// Characters of a command in a table.
@@ -74,19 +72,6 @@ pub(super) fn cells(row: &TaskRow<'_>) -> [String; 6] {
     ]
 }
 
-/// How a run ended, for people.
-pub(super) fn reason(end: &TaskEnd<'_>) -> String {
-    match end.kind {
-        EndKind::TimedOut => {
-            format!("killed by its timeout, after {}", span(Duration::from_nanos(end.ran_ns)))
-        }
-        EndKind::NotStarted if end.code > 0 => {
-            format!("could not be started: {}", io::Error::from_raw_os_error(end.code))
-        }
-        _ => end.summary().to_string(),
-    }
-}
-
 /// Counts as people read them: those that are there, in the order of a task's life.
 pub(super) fn counts_text(counts: &StateCounts) -> String {
     let state = |state: TaskState| {
@@ -104,138 +89,19 @@ pub(super) fn grouped(count: u64) -> String {
     crate::commands::output::grouped(count as f64)
 }
 
-/// How many tasks are in each state, for programs.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(super) struct CountsDocument {
-    blocked: u64,
-    delayed: u64,
-    ready: u64,
-    running: u64,
-    done: u64,
-    failed: u64,
-    cancelled: u64,
-}
-
-impl From<&StateCounts> for CountsDocument {
-    fn from(counts: &StateCounts) -> Self {
-        Self {
-            blocked: counts[TaskState::Blocked],
-            delayed: counts[TaskState::Delayed],
-            ready: counts[TaskState::Ready],
-            running: counts[TaskState::Leased],
-            done: counts[TaskState::Done],
-            failed: counts[TaskState::Failed],
-            cancelled: counts[TaskState::Cancelled],
-        }
-    }
-}
-
-/// A task, for programs. Times are ns since 1970 and `null` if they have not come.
+/// A task, as a line for programs.
 #[derive(Debug, Serialize)]
-pub(super) struct RowDocument<'a> {
-    /// What this line is about.
+pub(super) struct TaskLine {
+    /// What the line is about.
     kind: &'static str,
-    id: String,
-    /// Hash of the task's text or name; 32 hexadecimal digits.
-    key: String,
-    job: &'a str,
-    state: &'static str,
-    /// A worker has it, but it has not started.
-    is_ahead: bool,
-    name: String,
-    runs: &'static str,
-    command: String,
-    cwd: String,
-    priority: i32,
-    memory_bytes: u64,
-    cores: f64,
-    timeout_ms: u64,
-    attempt: u32,
-    failures: u16,
-    attempts_max: u16,
-    worker: String,
-    failed_on: Vec<String>,
-    submitted_ns: Option<i64>,
-    leased_ns: Option<i64>,
-    ended_ns: Option<i64>,
-    due_ns: Option<i64>,
-    /// How the last attempt ended.
-    end: Option<EndDocument>,
+    #[serde(flatten)]
+    task: TaskDocument,
 }
 
-/// How an attempt ended. What is no UTF-8 in its output is replaced.
-#[derive(Debug, Serialize)]
-struct EndDocument {
-    how: &'static str,
-    code: i32,
-    reason: String,
-    waited_ns: u64,
-    ran_ns: u64,
-    cpu_ns: u64,
-    memory_bytes: u64,
-    stdout_bytes: u64,
-    stderr_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stdout: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stderr: Option<String>,
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-impl<'a> RowDocument<'a> {
-    /// The document of a row, with what the task wrote if that was asked for.
-    pub(super) fn new(row: &TaskRow<'_>, job: &'a str, with_output: bool) -> Self {
-        let what = What::of(row.payload);
-        let moment = |ns: i64| (ns != 0).then_some(ns);
-        let failed_on = row.failed_on.split(|byte| *byte == b',').filter(|name| !name.is_empty());
-        Self {
-            kind: "task",
-            id: row.id.to_string(),
-            key: format!("{:032x}", row.key.0),
-            job,
-            state: row.state.name(),
-            is_ahead: row.is_ahead,
-            name: lossy(what.name),
-            runs: what.runner(),
-            command: lossy(what.command),
-            cwd: lossy(what.cwd),
-            priority: row.priority,
-            memory_bytes: row.memory,
-            cores: f64::from(row.cores_milli) / 1e3,
-            timeout_ms: row.timeout_ms,
-            attempt: row.attempt.0,
-            failures: row.failures,
-            attempts_max: row.attempts_max,
-            worker: lossy(row.worker),
-            failed_on: failed_on.map(lossy).collect(),
-            submitted_ns: moment(row.times.submitted),
-            leased_ns: moment(row.times.leased),
-            ended_ns: moment(row.times.ended),
-            due_ns: moment(row.times.due),
-            end: row.end.as_ref().map(|end| EndDocument::new(end, with_output)),
-        }
-    }
-}
-
-impl EndDocument {
-    fn new(end: &TaskEnd<'_>, with_output: bool) -> Self {
-        let text = |captured: &Captured<'_>| with_output.then(|| lossy(captured.tail));
-        Self {
-            how: end.kind.name(),
-            code: end.code,
-            reason: reason(end),
-            waited_ns: end.waited_ns,
-            ran_ns: end.ran_ns,
-            cpu_ns: end.cpu_ns,
-            memory_bytes: end.memory,
-            stdout_bytes: end.stdout.bytes,
-            stderr_bytes: end.stderr.bytes,
-            stdout: text(&end.stdout),
-            stderr: text(&end.stderr),
-        }
+impl TaskLine {
+    /// The line of a row, with what the task wrote if that was asked for.
+    pub(super) fn new(row: &TaskRow<'_>, job: &str, with_output: bool) -> Self {
+        Self { kind: "task", task: TaskDocument::new(row, job, with_output) }
     }
 }
 

@@ -2,15 +2,8 @@
 
 use crate::commands::UsageError;
 use clap::Args;
-use punctual_runtime::tasks::{JobId, StateSet, TaskId, TaskState};
+use punctual_runtime::tasks::{JobId, StateSet, TaskId, UnknownState};
 use punctual_runtime::tasks::{OwnedSelection, TaskClient};
-
-/// Names that stand for several states.
-const GROUPS: [(&str, &[TaskState]); 3] = [
-    ("todo", &[TaskState::Blocked, TaskState::Delayed, TaskState::Ready]),
-    ("unfinished", &[TaskState::Blocked, TaskState::Delayed, TaskState::Ready, TaskState::Leased]),
-    ("finished", &[TaskState::Done, TaskState::Failed, TaskState::Cancelled]),
-];
 
 /// What tasks have in common.
 #[derive(Debug, Clone, Default, Args)]
@@ -53,17 +46,8 @@ pub(super) struct SelectArgs {
 }
 
 /// Reads the name of a state or of several.
-fn states(text: &str) -> Result<StateSet, String> {
-    let state = TaskState::ALL.into_iter().find(|state| state.name() == text);
-    let group = || GROUPS.iter().find(|(name, _)| *name == text);
-    match state {
-        Some(state) => Ok(StateSet::NONE.with(state)),
-        None => group().map(|(_, states)| states.iter().copied().collect()).ok_or_else(|| {
-            let names = TaskState::ALL.into_iter().map(TaskState::name);
-            let all: Vec<&str> = names.chain(GROUPS.iter().map(|(name, _)| *name)).collect();
-            format!("is none of {}", all.join(", "))
-        }),
-    }
+fn states(text: &str) -> Result<StateSet, UnknownState> {
+    text.parse()
 }
 
 impl FilterArgs {
@@ -133,6 +117,7 @@ pub(super) fn find_job(client: &mut TaskClient, name: &str) -> anyhow::Result<Jo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use punctual_runtime::tasks::TaskState;
 
     #[test]
     fn states_have_names_alone_and_together() {
@@ -143,7 +128,7 @@ mod tests {
         assert!(todo.contains(TaskState::Blocked) && !todo.contains(TaskState::Leased));
         let both = StateSet(states("unfinished").unwrap().0 | states("finished").unwrap().0);
         assert_eq!(both, StateSet::ALL);
-        assert!(states("lost").unwrap_err().contains("cancelled, todo"));
+        assert!(states("lost").unwrap_err().to_string().contains("cancelled, todo"));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::connect::ClientArgs;
 use super::lines::Lines;
-use super::rows::{self, CountsDocument, RowDocument, counts_text, grouped};
+use super::rows::{self, TaskLine, counts_text, grouped};
 use super::select::{FilterArgs, find_job};
 use super::text::{last_line, shown, span, table};
 use crate::commands::output::print;
 use clap::Args;
+use punctual_dashboard::documents::{CountsDocument, reason};
 use punctual_runtime::tasks::{JobId, StateCounts, TaskRow, TaskState};
 use punctual_runtime::tasks::{OwnedJob, TaskClient};
 use serde::Serialize;
@@ -174,7 +175,7 @@ fn remarks(row: &TaskRow<'_>, with_output: bool) -> Vec<String> {
     let is_good = row.state == TaskState::Done;
     if !is_good {
         let stderr = last_line(end.stderr.tail).map(|line| shown(line, OUTPUT_CHARS));
-        let why = rows::reason(end);
+        let why = reason(end);
         lines.push(stderr.map_or_else(|| why.clone(), |stderr| format!("{why}: {stderr}")));
     }
     if with_output {
@@ -209,7 +210,7 @@ fn json(
     let page = u32::try_from(limit).unwrap_or(PAGE).min(PAGE);
     if limit > 0 {
         client.rows(&selection, page, args.output, |row| {
-            let line = RowDocument::new(row, names.get(row.job), args.output);
+            let line = TaskLine::new(row, names.get(row.job), args.output);
             failed = out.write(&line).err();
             written += 1;
             if failed.is_some() || out.is_closed() || written >= limit {

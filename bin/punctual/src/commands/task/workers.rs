@@ -6,6 +6,7 @@ use super::status::since;
 use super::text::{shown, size, span, table};
 use crate::commands::output::print;
 use clap::Args;
+use punctual_dashboard::documents::{WorkerDocument, worker_state};
 use punctual_load::summary::fmt_ns;
 use punctual_runtime::tasks::OwnedWorker;
 use serde::Serialize;
@@ -39,42 +40,12 @@ pub(crate) struct WorkersArgs {
     server: ClientArgs,
 }
 
-/// A worker, for programs.
+/// A worker, as a line for programs.
 #[derive(Debug, Serialize)]
 struct WorkerLine {
     kind: &'static str,
-    name: String,
-    host: String,
-    pid: u32,
-    state: &'static str,
-    slots: u32,
-    memory_bytes: u64,
-    cores: f64,
-    prefetch: u32,
-    running: u32,
-    ahead: u32,
-    done: u64,
-    failed: u64,
-    lost: u64,
-    memory_free_bytes: u64,
-    cores_used: f64,
-    /// Of its tasks; 0 if it is not known.
-    mean_ns: u64,
-    enlisted_ns: i64,
-    heard_ns: i64,
-}
-
-fn state(worker: &OwnedWorker) -> &'static str {
-    match (worker.is_linked, worker.capacity.is_draining) {
-        (false, _) => "lost",
-        (true, true) => "draining",
-        (true, false) if worker.running > 0 => "busy",
-        (true, false) => "idle",
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    #[serde(flatten)]
+    worker: WorkerDocument,
 }
 
 /// Runs the command.
@@ -86,34 +57,10 @@ pub(super) fn workers(args: &WorkersArgs) -> anyhow::Result<ExitCode> {
     }
     let mut out = Lines::to_stdout();
     for worker in &workers {
-        out.write(&line(worker))?;
+        out.write(&WorkerLine { kind: "worker", worker: worker.into() })?;
     }
     out.finish()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn line(worker: &OwnedWorker) -> WorkerLine {
-    WorkerLine {
-        kind: "worker",
-        name: text(&worker.name),
-        host: text(&worker.host),
-        pid: worker.pid,
-        state: state(worker),
-        slots: worker.capacity.slots,
-        memory_bytes: worker.capacity.memory,
-        cores: f64::from(worker.capacity.cores_milli) / 1e3,
-        prefetch: worker.capacity.prefetch,
-        running: worker.running,
-        ahead: worker.ahead,
-        done: worker.done,
-        failed: worker.failed,
-        lost: worker.lost,
-        memory_free_bytes: worker.memory_free,
-        cores_used: f64::from(worker.cores_used_milli) / 1e3,
-        mean_ns: worker.mean_ns,
-        enlisted_ns: worker.enlisted,
-        heard_ns: worker.heard,
-    }
 }
 
 /// A line for each worker below the names of the columns.
@@ -123,7 +70,7 @@ pub(super) fn workers_text(workers: &[OwnedWorker]) -> String {
         let cores = |milli: u32| f64::from(milli) / 1e3;
         [
             shown(&worker.name, 40),
-            state(worker).to_owned(),
+            worker_state(worker).to_owned(),
             format!("{}/{}", worker.running, worker.capacity.slots),
             worker.ahead.to_string(),
             format!(

@@ -4,13 +4,14 @@ use crate::support::{Running, folder};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 use tempfile::TempDir;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Error, Message, WebSocket};
 
 /// Names of the program.
 const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -111,7 +112,13 @@ impl Browser {
 
     fn receive(&mut self) -> Value {
         loop {
-            match self.socket.read().expect("the browser says something in time") {
+            let message = match self.socket.read() {
+                // A process that is stopped and goes on (a machine that is moved) has its reads
+                // with a timeout interrupted, with no handler of any signal: signal(7).
+                Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
+                message => message.expect("the browser says something in time"),
+            };
+            match message {
                 Message::Text(text) => {
                     return serde_json::from_str(text.as_str()).expect("the browser speaks JSON");
                 }

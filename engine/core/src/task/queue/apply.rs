@@ -4,24 +4,7 @@ use super::book::Book;
 use super::classes::Place;
 use super::record::{Kept, Misfit, TaskRecord};
 use super::table::{Ended, NOBODY, NONE, Task, Ties};
-use punctual_wire::task::{Attempt, TaskEnd, TaskState};
-
-impl Ended {
-    fn of(end: &TaskEnd<'_>) -> Self {
-        Self {
-            kind: end.kind,
-            code: end.code,
-            waited_ns: end.waited_ns,
-            ran_ns: end.ran_ns,
-            cpu_ns: end.cpu_ns,
-            memory: end.memory,
-            stdout_bytes: end.stdout.bytes,
-            stderr_bytes: end.stderr.bytes,
-            stdout: end.stdout.tail.into(),
-            stderr: end.stderr.tail.into(),
-        }
-    }
-}
+use punctual_wire::task::{Attempt, JobId, TaskKey, TaskState};
 
 impl Book {
     /// Does what a record says.
@@ -86,16 +69,11 @@ impl Book {
         Ok(())
     }
 
-    fn check_new(
-        &self,
-        sequence: u64,
-        job: punctual_wire::task::JobId,
-        key: punctual_wire::task::TaskKey,
-    ) -> Result<(), Misfit> {
+    fn check_new(&self, sequence: u64, job: JobId, key: TaskKey) -> Result<(), Misfit> {
         if self.job(job).is_none() {
             return Err("a task of a job that there is not");
         }
-        if sequence <= self.table.last() || sequence > self.table.last() + SEQUENCE_STEP_MAX {
+        if sequence.checked_sub(1) != Some(self.table.last()) {
             return Err("a task out of order");
         }
         if self.find(job, key).is_some() {
@@ -216,6 +194,3 @@ impl Book {
         Ok(())
     }
 }
-
-/// Sequences that may be left out between two tasks of a log: none are, but a newer version may.
-const SEQUENCE_STEP_MAX: u64 = 1 << 20;

@@ -111,8 +111,7 @@ impl Book {
 
     fn count(&mut self, job: JobId, from: Option<TaskState>, to: Option<TaskState>) {
         self.version += 1;
-        let job = self.jobs.get_mut(job.0 as usize);
-        let mut job = job;
+        let mut job = self.jobs.get_mut(job.0 as usize);
         if let Some(job) = &mut job {
             job.version += 1;
         }
@@ -269,18 +268,7 @@ impl Book {
         let task = self.table.get_mut(sequence).expect("a task that is there");
         self.bytes -= task.end_bytes();
         self.output_bytes -= task.output_bytes();
-        task.end = Some(Box::new(Ended {
-            kind: end.kind,
-            code: end.code,
-            waited_ns: end.waited_ns,
-            ran_ns: end.ran_ns,
-            cpu_ns: end.cpu_ns,
-            memory: end.memory,
-            stdout_bytes: end.stdout.bytes,
-            stderr_bytes: end.stderr.bytes,
-            stdout: end.stdout.tail.into(),
-            stderr: end.stderr.tail.into(),
-        }));
+        task.end = Some(Box::new(Ended::of(end)));
         self.bytes += task.end_bytes();
         self.output_bytes += task.output_bytes();
         if task.output_bytes() > 0 && !task.is_listed {

@@ -5,8 +5,7 @@ use super::TaskQueue;
 use super::outbox::{Errand, ErrandKind, Out, Party, PartyState, Wanted};
 use super::record::TaskRecord;
 use super::table::Task;
-use punctual_wire::task::TaskFault;
-use punctual_wire::task::{StateCounts, TaskId, TaskPayload, TaskState, Verb};
+use punctual_wire::task::{JobId, StateCounts, TaskFault, TaskPayload, TaskState, Verb};
 
 /// Tasks that are looked at in one turn.
 const LOOKS_A_TURN: usize = 4096;
@@ -45,10 +44,7 @@ impl TaskQueue {
                         state.errands.push_front(rest);
                         break;
                     }
-                    None if state.errands.is_empty() && state.watches.is_empty() => {
-                        self.curious -= 1;
-                    }
-                    None => {}
+                    None => self.curious -= usize::from(!state.is_curious()),
                 }
             }
         }
@@ -138,8 +134,7 @@ impl TaskQueue {
     }
 
     fn end_errand(&mut self, party: Party, errand: &Errand, more: bool) {
-        let next = errand.next.min((1 << 48) - 1);
-        let next = TaskId::new(self.config.id.0, next);
+        let next = self.id_of(errand.next.min((1 << 48) - 1));
         let (request, changed) = (errand.request, errand.count);
         self.tell(party, Out::End { request, changed, next, more });
     }
@@ -232,14 +227,12 @@ impl TaskQueue {
             });
             let Some(state) = self.parties[at].as_mut() else { continue };
             state.watches = watches;
-            if state.watches.is_empty() && state.errands.is_empty() {
-                self.curious -= 1;
-            }
+            self.curious -= usize::from(!state.is_curious());
         }
         told
     }
 
-    fn news_of(&self, job: Option<punctual_wire::task::JobId>) -> (u64, StateCounts) {
+    fn news_of(&self, job: Option<JobId>) -> (u64, StateCounts) {
         match job {
             None => (self.book.version + 1, self.book.counts),
             Some(job) => {

@@ -1,10 +1,9 @@
 //! What clients say: jobs, submissions, questions and orders.
 
-use super::TaskQueue;
 use super::outbox::{Errand, ErrandKind, Out, Party, Wanted, Watch};
 use super::record::TaskRecord;
 use super::table::{NONE, Task};
-use crate::journal::Lsn;
+use super::{TaskMutation, TaskQueue};
 use punctual_wire::task::{
     AFTER_MAX, After, JOB_NAME_BYTES_MAX, JobId, PAYLOAD_BYTES_MAX, RefusedTask, Selection,
     TaskFault, TaskSpec, ToQueue, ToQueueReader,
@@ -96,7 +95,7 @@ impl TaskQueue {
             Ok(()) => {
                 let (sequence, at) = (self.book.table.last() + 1, self.clock);
                 let mut spec = *spec;
-                if self.config.mutation == super::TaskMutation::IgnoreAfter {
+                if self.config.mutation == TaskMutation::IgnoreAfter {
                     spec.after = After::default();
                 }
                 self.record(&TaskRecord::Submitted { sequence, at, spec });
@@ -145,9 +144,8 @@ impl TaskQueue {
             let (request, fault) = (watch.request, TaskFault::UnknownJob);
             return self.tell(party, Out::Fault { request, fault });
         }
-        let was_curious = !state.watches.is_empty() || !state.errands.is_empty();
+        self.curious += usize::from(!state.is_curious());
         state.watches.push(watch);
-        self.curious += usize::from(!was_curious);
         // There may be news for it already.
         self.watched_version = u64::MAX;
     }
@@ -172,10 +170,9 @@ impl TaskQueue {
             exclude: selection.exclude.into(),
             worker: selection.worker.into(),
         };
-        let was_curious = !state.watches.is_empty() || !state.errands.is_empty();
+        self.curious += usize::from(!state.is_curious());
         let next = selection.task.unwrap_or(selection.from).sequence();
         state.errands.push_back(Errand { request, wanted, kind, next, count: 0 });
-        self.curious += usize::from(!was_curious);
     }
 
     fn list_jobs(&mut self, party: Party, request: u32) {
@@ -187,7 +184,7 @@ impl TaskQueue {
             let counts = Box::new(self.book.jobs[at].counts);
             self.tell(party, Out::JobRow { request, job, counts });
         }
-        self.end_list(party, request);
+        self.end_list(party, request, 0);
     }
 
     fn list_workers(&mut self, party: Party, request: u32) {
@@ -198,12 +195,12 @@ impl TaskQueue {
         for worker in workers {
             self.tell(party, Out::WorkerRow { request, worker });
         }
-        self.end_list(party, request);
+        self.end_list(party, request, 0);
     }
 
-    fn end_list(&mut self, party: Party, request: u32) {
-        let next = punctual_wire::task::TaskId::new(self.config.id.0, NONE);
-        self.tell(party, Out::End { request, changed: 0, next, more: false });
+    fn end_list(&mut self, party: Party, request: u32, changed: u64) {
+        let next = self.id_of(NONE);
+        self.tell(party, Out::End { request, changed, next, more: false });
     }
 
     /// Asks workers to finish what they run and to stop.
@@ -225,13 +222,6 @@ impl TaskQueue {
         for worker in stopped {
             self.tell(worker, Out::Drain);
         }
-        let next = punctual_wire::task::TaskId::new(self.config.id.0, NONE);
-        self.tell(party, Out::End { request, changed, next, more: false });
-    }
-
-    /// Where the log is, for those who look.
-    #[must_use]
-    pub fn log_ends(&self) -> (Lsn, Lsn) {
-        (self.log.tail, self.log.durable)
+        self.end_list(party, request, changed);
     }
 }

@@ -30,7 +30,7 @@ use crate::journal::{Durability, Logged, Lsn};
 use crate::{Nanos, SessionId, ShardId};
 use book::Book;
 use outbox::{Out, PartyState, Role, WAITING_MAX};
-use punctual_wire::task::{StateCounts, TaskState, ToQueueReader};
+use punctual_wire::task::{StateCounts, ToQueueReader};
 use punctual_wire::{CloseReason, Frame, FrameKind, Limits, WireError};
 use record::{TaskLog, TaskRecord};
 use std::time::Duration;
@@ -261,6 +261,12 @@ impl TaskQueue {
         self.log.durable >= self.log.tail
     }
 
+    /// Where the log ends, and up to where it is durable.
+    #[must_use]
+    pub fn log_ends(&self) -> (Lsn, Lsn) {
+        (self.log.tail, self.log.durable)
+    }
+
     /// For how long the oldest record has waited to be durable.
     #[must_use]
     pub fn log_lag(&self, now: Nanos) -> Duration {
@@ -306,9 +312,7 @@ impl TaskQueue {
         self.note_time(now);
         let Some(state) = self.parties.get_mut(party.0).and_then(Option::take) else { return };
         self.party_count -= 1;
-        if !state.errands.is_empty() || !state.watches.is_empty() {
-            self.curious -= 1;
-        }
+        self.curious -= usize::from(state.is_curious());
         let Role::Worker { index: Some(index), .. } = state.role else { return };
         let grace = self.config.reconnect_grace.into();
         let Some(worker) = self.book.crew.get_mut(index) else { return };
@@ -467,13 +471,6 @@ impl TaskQueue {
             self.book.drop_output(sequence);
             self.stats.outputs_dropped += 1;
         }
-    }
-
-    /// Whether nothing is left that a worker could be given or has.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        let counts = &self.book.counts;
-        counts[TaskState::Ready] + counts[TaskState::Leased] + counts[TaskState::Delayed] == 0
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::SessionId;
 use crate::journal::Lsn;
 use punctual_wire::CloseReason;
-use punctual_wire::task::{Attempt, JobId, RefusedTask, StateCounts, TaskFault, TaskId, Verb};
+use punctual_wire::task::{
+    Attempt, JobId, RefusedTask, StateCounts, StateSet, TaskFault, TaskId, Verb,
+};
 use std::collections::{BTreeSet, VecDeque};
 
 /// A client or a worker that is connected.
@@ -37,7 +39,7 @@ pub(super) enum Out {
 /// Which tasks somebody means.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    pub(super) states: punctual_wire::task::StateSet,
+    pub(super) states: StateSet,
     pub(super) job: Option<JobId>,
     pub(super) task: Option<TaskId>,
     pub(super) include: Box<[u8]>,
@@ -104,6 +106,11 @@ impl PartyState {
             closing: None,
             held: BTreeSet::new(),
         }
+    }
+
+    /// Whether it has errands, or watches.
+    pub(super) fn is_curious(&self) -> bool {
+        !self.errands.is_empty() || !self.watches.is_empty()
     }
 
     /// Whether an answer of many rows may be added to what waits.

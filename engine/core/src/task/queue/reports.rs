@@ -1,5 +1,6 @@
 //! What workers say: who they are, what they have, and what came of it.
 
+use super::book::Book;
 use super::outbox::{Out, Party, Role};
 use super::record::TaskRecord;
 use super::table::Task;
@@ -120,7 +121,7 @@ impl TaskQueue {
     }
 
     fn set_capacity(&mut self, worker: u32, capacity: Capacity) {
-        let super::book::Book { crew, table, classes, .. } = &mut self.book;
+        let Book { crew, table, classes, .. } = &mut self.book;
         crew.set_capacity(table, classes, worker, capacity);
         classes.note_crew();
     }

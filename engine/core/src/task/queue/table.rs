@@ -2,7 +2,7 @@
 
 use super::classes::ClassId;
 use hashbrown::HashTable;
-use punctual_wire::task::{Attempt, EndKind, JobId, TaskKey, TaskState};
+use punctual_wire::task::{Attempt, EndKind, JobId, TaskEnd, TaskKey, TaskState};
 
 /// Tasks of a page. A page without tasks gives its memory back.
 const PAGE_TASKS: usize = 512;
@@ -26,6 +26,23 @@ pub(super) struct Ended {
     pub(super) stderr_bytes: u64,
     pub(super) stdout: Box<[u8]>,
     pub(super) stderr: Box<[u8]>,
+}
+
+impl Ended {
+    pub(super) fn of(end: &TaskEnd<'_>) -> Self {
+        Self {
+            kind: end.kind,
+            code: end.code,
+            waited_ns: end.waited_ns,
+            ran_ns: end.ran_ns,
+            cpu_ns: end.cpu_ns,
+            memory: end.memory,
+            stdout_bytes: end.stdout.bytes,
+            stderr_bytes: end.stderr.bytes,
+            stdout: end.stdout.tail.into(),
+            stderr: end.stderr.tail.into(),
+        }
+    }
 }
 
 /// What few tasks have.

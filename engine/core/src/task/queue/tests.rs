@@ -30,7 +30,7 @@ use audit::audit;
 use punctual_wire::task::{
     After, Attempt, Capacity, Captured, EndKind, JobId, PayloadKind, PushReader, QueuePush,
     RefusedTask, ReturnReason, Selection, StateSet, TaskEnd, TaskFault, TaskId, TaskKey,
-    TaskPayload, TaskSpec, TaskTimes, ToQueue, Variables, Verb,
+    TaskPayload, TaskSpec, TaskState, TaskTimes, ToQueue, Variables, Verb,
 };
 use punctual_wire::{BatchWriter, FrameReader};
 use rig::{Hand, Rig};

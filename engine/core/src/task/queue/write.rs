@@ -77,7 +77,7 @@ impl TaskQueue {
         }
     }
 
-    fn id_of(&self, sequence: u64) -> TaskId {
+    pub(super) fn id_of(&self, sequence: u64) -> TaskId {
         TaskId::new(self.config.id.0, sequence)
     }
 

@@ -10,7 +10,7 @@ const CAPACITY: Capacity =
 
 /// A desk whose worker has enlisted as `node1`.
 fn desk() -> Desk {
-    let mut desk = Desk::new("job".to_owned(), WorkLimits::default());
+    let mut desk = Desk::new(WorkLimits::default());
     desk.set_name("node1");
     say(&mut desk, &ToQueue::Enlist { name: b"wish", host: b"", pid: 1, capacity: CAPACITY });
     say(&mut desk, &ToQueue::Held);
@@ -87,7 +87,7 @@ fn confirm(desk: &mut Desk) -> Vec<Op> {
 
 #[test]
 fn a_worker_is_greeted_once_it_has_a_name_and_gets_work_once_it_said_what_it_has() {
-    let mut desk = Desk::new("job".to_owned(), WorkLimits::default());
+    let mut desk = Desk::new(WorkLimits::default());
     say(&mut desk, &ToQueue::Enlist { name: b"w", host: b"", pid: 1, capacity: CAPACITY });
     assert_eq!(told(&mut desk), Vec::<String>::new());
     desk.set_name("node1-2");

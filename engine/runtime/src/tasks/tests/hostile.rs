@@ -47,6 +47,7 @@ fn say(endpoint: &Endpoint, bytes: &[u8]) -> Heard {
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(bytes) => heard.extend_from_slice(&chunk[..bytes]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => panic!("the link stays open: {error}"),
         }

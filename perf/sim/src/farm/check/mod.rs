@@ -220,9 +220,14 @@ impl Ledger {
             self.sessions.iter().map(|(session, facts)| (*session, facts.acked)).collect();
         for facts in &mut self.tasks {
             facts.pending = None;
+            let latest: BTreeMap<TaskId, Attempt> =
+                facts.leases.iter().map(|lease| (lease.id, lease.attempt)).collect();
             for lease in &mut facts.leases {
                 let known = acked.get(&lease.session.0).copied().unwrap_or(0);
-                if lease.seq().is_some_and(|seq| seq > known) {
+                // That it was taken back shows only in the next one, which has not left yet.
+                let may_be_back = lease.ended == Some(Ended::NotReceived)
+                    && latest.get(&lease.id) == Some(&lease.attempt);
+                if may_be_back || lease.seq().is_some_and(|seq| seq > known) {
                     (lease.ended, lease.is_unsure) = (None, true);
                 }
             }

@@ -167,7 +167,6 @@ fn whatever_is_not_an_exit_with_zero_is_a_failure() {
         (EndKind::TimedOut, 0),
         (EndKind::OutOfMemory, 0),
         (EndKind::NotStarted, 2),
-        (EndKind::Stopped, 0),
         (EndKind::Exited, -1),
     ];
     for (kind, code) in kinds {

@@ -2,6 +2,7 @@
 
 use super::play::{Play, step};
 use super::*;
+use crate::ReplayError;
 use proptest::prelude::*;
 use std::convert::Infallible;
 
@@ -367,6 +368,11 @@ fn records_that_do_not_fit_are_refused() {
         let (record, _) = Record::read(&records[pair[0]..], Lsn(pair[0] as u64)).expect("whole");
         assert!(replay.apply(&record).is_err(), "{record:?}");
     }
+    // Nor can one be left out: here the second task comes without the first.
+    let mut replay = TaskReplay::new(&journaled());
+    apply(&mut replay, &records, 0..ends[1]);
+    let (second, _) = Record::read(&records[ends[2]..], Lsn(ends[2] as u64)).expect("whole");
+    assert_eq!(replay.apply(&second), Err(ReplayError::Task("a task out of order")));
     let foreign = Record::Clock { at: Nanos(1) };
     assert!(TaskReplay::new(&journaled()).apply(&foreign).is_err());
 }

@@ -1,21 +1,108 @@
-//! Tasks as JSON. The fields are those that `punctual task status --json` prints.
+//! Tasks and workers as programs read them: in the answers of the dashboard, and line by line from
+//! `punctual task ... --json`. Times are nanoseconds, moments since 1970, and `null` if they have
+//! not come; what is no UTF-8 is replaced.
 
-use punctual_runtime::tasks::{Captured, EndKind, JobId, TaskEnd, TaskPayload, TaskRow};
+use punctual_runtime::tasks::{
+    Captured, EndKind, JobId, OwnedWorker, StateCounts, TaskEnd, TaskPayload, TaskRow, TaskState,
+};
 use serde::Serialize;
 use std::io;
 use std::time::Duration;
 
-/// Bytes of a command in a list of tasks. Alone, a task is shown with all of it.
-const LISTED_BYTES: usize = 1_000;
+/// How many tasks are in each state.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct CountsDocument {
+    blocked: u64,
+    delayed: u64,
+    ready: u64,
+    running: u64,
+    done: u64,
+    failed: u64,
+    cancelled: u64,
+}
 
-/// A task. Times are nanoseconds since 1970, and `null` if they have not come. What is no UTF-8 is
-/// replaced.
+impl From<&StateCounts> for CountsDocument {
+    fn from(counts: &StateCounts) -> Self {
+        Self {
+            blocked: counts[TaskState::Blocked],
+            delayed: counts[TaskState::Delayed],
+            ready: counts[TaskState::Ready],
+            running: counts[TaskState::Leased],
+            done: counts[TaskState::Done],
+            failed: counts[TaskState::Failed],
+            cancelled: counts[TaskState::Cancelled],
+        }
+    }
+}
+
+/// A worker.
 #[derive(Debug, Serialize)]
-pub(crate) struct TaskDocument {
+pub struct WorkerDocument {
+    name: String,
+    host: String,
+    pid: u32,
+    state: &'static str,
+    slots: u32,
+    memory_bytes: u64,
+    cores: f64,
+    prefetch: u32,
+    running: u32,
+    ahead: u32,
+    done: u64,
+    failed: u64,
+    lost: u64,
+    memory_free_bytes: u64,
+    cores_used: f64,
+    /// Of its tasks; 0 if it is not known.
+    mean_ns: u64,
+    enlisted_ns: i64,
+    heard_ns: i64,
+}
+
+/// How it is with a worker, in a word.
+#[must_use]
+pub fn worker_state(worker: &OwnedWorker) -> &'static str {
+    match (worker.is_linked, worker.capacity.is_draining) {
+        (false, _) => "lost",
+        (true, true) => "draining",
+        (true, false) if worker.running > 0 => "busy",
+        (true, false) => "idle",
+    }
+}
+
+impl From<&OwnedWorker> for WorkerDocument {
+    fn from(worker: &OwnedWorker) -> Self {
+        let cores = |milli: u32| f64::from(milli) / 1e3;
+        Self {
+            name: text(&worker.name),
+            host: text(&worker.host),
+            pid: worker.pid,
+            state: worker_state(worker),
+            slots: worker.capacity.slots,
+            memory_bytes: worker.capacity.memory,
+            cores: cores(worker.capacity.cores_milli),
+            prefetch: worker.capacity.prefetch,
+            running: worker.running,
+            ahead: worker.ahead,
+            done: worker.done,
+            failed: worker.failed,
+            lost: worker.lost,
+            memory_free_bytes: worker.memory_free,
+            cores_used: cores(worker.cores_used_milli),
+            mean_ns: worker.mean_ns,
+            enlisted_ns: worker.enlisted,
+            heard_ns: worker.heard,
+        }
+    }
+}
+
+/// A task.
+#[derive(Debug, Serialize)]
+pub struct TaskDocument {
     pub(crate) id: String,
     /// Hash of its text or name: 32 hexadecimal digits.
     key: String,
-    /// The name of its job, for whoever knows it to fill in.
+    /// The name of its job, which rows do not have.
     pub(crate) job: String,
     #[serde(rename = "job_id", serialize_with = "number_of")]
     pub(crate) job_id: JobId,
@@ -75,25 +162,24 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl TaskDocument {
-    /// The document of a row, with all of its command and what it wrote if that is wanted, and
-    /// without the name of its job.
-    pub(crate) fn new(row: &TaskRow<'_>, is_whole: bool) -> Self {
+    /// The document of a row of a job of this name, with what the task wrote if that is wanted.
+    #[must_use]
+    pub fn new(row: &TaskRow<'_>, job: &str, with_output: bool) -> Self {
         let what = TaskPayload::read(row.payload).ok();
         let command = what.as_ref().map_or(&[][..], |what| what.command);
-        let listed = &command[..command.len().min(LISTED_BYTES)];
         let moment = |ns: i64| (ns != 0).then_some(ns);
         let part = |of: fn(&TaskPayload<'_>) -> String| what.as_ref().map(of).unwrap_or_default();
         let failed_on = row.failed_on.split(|byte| *byte == b',').filter(|name| !name.is_empty());
         Self {
             id: row.id.to_string(),
             key: format!("{:032x}", row.key.0),
-            job: String::new(),
+            job: job.to_owned(),
             job_id: row.job,
             state: row.state.name(),
             is_ahead: row.is_ahead,
             name: part(|what| text(what.name)),
             runs: what.as_ref().map_or("unknown", |what| what.kind.name()),
-            command: text(if is_whole { command } else { listed }),
+            command: text(command),
             command_bytes: command.len(),
             cwd: part(|what| text(what.cwd)),
             priority: row.priority,
@@ -109,8 +195,21 @@ impl TaskDocument {
             leased_ns: moment(row.times.leased),
             ended_ns: moment(row.times.ended),
             due_ns: moment(row.times.due),
-            end: row.end.as_ref().map(|end| EndDocument::new(end, is_whole)),
+            end: row.end.as_ref().map(|end| EndDocument::new(end, with_output)),
         }
+    }
+}
+
+impl TaskDocument {
+    /// The document for a list: without what the task wrote, and with the beginning of a command
+    /// that is longer than this.
+    #[must_use]
+    pub fn listed(row: &TaskRow<'_>, job: &str, bytes_max: usize) -> Self {
+        let mut document = Self::new(row, job, false);
+        if document.command.len() > bytes_max {
+            document.command.truncate(document.command.floor_char_boundary(bytes_max));
+        }
+        document
     }
 }
 
@@ -134,7 +233,8 @@ impl EndDocument {
 }
 
 /// How a run ended, for people.
-fn reason(end: &TaskEnd<'_>) -> String {
+#[must_use]
+pub fn reason(end: &TaskEnd<'_>) -> String {
     match end.kind {
         EndKind::TimedOut => {
             let ran = Duration::from_nanos(end.ran_ns).as_secs_f64();
@@ -202,7 +302,8 @@ mod tests {
         what.write_to(&mut payload);
         let row = row(&payload, Some(end(EndKind::Exited, 3)));
         let shown = |is_whole| {
-            serde_json::to_value(TaskDocument::new(&row, is_whole)).expect("it is plain data")
+            let document = TaskDocument::new(&row, "sweep", is_whole);
+            serde_json::to_value(document).expect("it is plain data")
         };
         let with = shown(true);
         assert_eq!(with["id"], "7");
@@ -229,15 +330,16 @@ mod tests {
         let mut payload = Vec::new();
         what.write_to(&mut payload);
         let row = row(&payload, None);
-        for (is_whole, shown) in [(false, LISTED_BYTES), (true, command.len())] {
-            let document = TaskDocument::new(&row, is_whole);
+        let (listed, alone) =
+            (TaskDocument::listed(&row, "", 1_000), TaskDocument::new(&row, "", true));
+        for (document, shown) in [(listed, 1_000), (alone, command.len())] {
             assert_eq!((document.command.len(), document.command_bytes), (shown, command.len()));
         }
     }
 
     #[test]
     fn a_payload_that_cannot_be_read_and_every_end_have_words() {
-        let strange = TaskDocument::new(&row(b"?", None), true);
+        let strange = TaskDocument::new(&row(b"?", None), "", true);
         assert_eq!((strange.runs, strange.command.as_str()), ("unknown", ""));
         for kind in EndKind::ALL {
             assert!(!reason(&end(kind, 2)).is_empty());
