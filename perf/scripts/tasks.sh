@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The figures of the task farm in docs/tasks.md: processes beside a bare spawn loop, the queue by itself, one task at a time,
-# many workers, and what an idle farm costs. In turns; medians and ratios.
+# many workers, and what an idle farm costs. In turns; medians and ratios. Then, if there is a redis-server, the table of the
+# switches in docs/redis.md, once.
 #
-# usage: perf/scripts/tasks.sh [ROUNDS] [DIR]     (default 5; about 60 s a round; the journals are below DIR, by default
-# .punctual of the checkout)
+# usage: perf/scripts/tasks.sh [ROUNDS] [DIR]     (default 5; about 60 s a round and 150 s for the rest; the journals are
+# below DIR, by default .punctual of the checkout)
 set -euo pipefail
 export LC_ALL=C
 rounds=${1:-5}
@@ -58,6 +59,37 @@ serve() {
     until grep -q ready "$work/worker.log"; do sleep 0.1; done
 }
 
+# answers PORT: whether a Redis is there.
+answers() {
+    local answer
+    { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+    printf 'PING\r\n' >&3
+    read -r -t 5 answer <&3 || answer=
+    exec 3>&-
+    [ "${answer%$'\r'}" = +PONG ]
+}
+
+# switches: what each switch of a worker brings, at a Redis of its own on a port that nobody has.
+switches() {
+    local port pid
+    command -v redis-server >/dev/null || { echo "no redis-server: no table of the switches" >&2; return; }
+    for port in $(shuf -i 20000-29999 -n 10); do
+        redis-server --bind 127.0.0.1 --port "$port" --save '' --dir "$work" >"$work/redis.log" &
+        pid=$!
+        started+=("$pid")
+        # One whose port is taken ends.
+        while kill -0 "$pid" 2>/dev/null; do
+            if answers "$port"; then
+                "$punctual" task bench --broker "redis://127.0.0.1:$port/0" --json "$work/switches.json"
+                return
+            fi
+            sleep 0.1
+        done
+    done
+    echo "no port for a Redis was free" >&2
+    return 1
+}
+
 # ratio A B: with two digits.
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'; }
 
@@ -103,3 +135,7 @@ printf 'behind a million / behind a thousand  %s\n' "$(ratio "$(median "behind-1
 printf 'submit to done of one task            %s ms\n' "$(median single %.2f)"
 printf 'idle server and worker                %s %% of a core, %.1f MiB resident\n' \
     "$(ratio $((after - before)) 300000000)" "$resident"
+# The farm must not take part of the cores.
+kill "$server" "$worker"
+wait "$server" "$worker" || true
+switches

@@ -287,6 +287,8 @@ function showFarm(farm) {
     ["Submitted a second", rate(farm.rates_1s.submitted)],
     ["Mean run", span(farm.run_ns)],
     ["Wait ahead", span(farm.wait_ns)],
+    ["Waits (50 %, 99 %)", spread(farm.waits_10s)],
+    ["Given out to ended (50 %, 99 %)", spread(farm.leases_10s)],
   ]);
   charts.work ??= new Chart($("charts"), "Tasks a second", [
     { name: "done", className: "curve series-a" },
@@ -295,15 +297,21 @@ function showFarm(farm) {
   ], rate, compact);
   charts.time ??= new Chart($("charts"), "Time of a task", [
     { name: "mean run", className: "curve series-a" },
-    { name: "wait ahead", className: "curve series-b" },
+    { name: "longest waits (99 %)", className: "curve series-b" },
+    { name: "longest from given out to ended (99 %)", className: "curve series-c" },
   ], span, span);
   charts.work.push([farm.rates_1s.done, farm.rates_1s.failed, farm.rates_1s.submitted]);
-  charts.time.push([farm.run_ns, farm.wait_ns]);
+  charts.time.push([farm.run_ns, farm.waits_10s?.p99_ns ?? null, farm.leases_10s?.p99_ns ?? null]);
   jobsTable.update(farm.jobs);
   setText($("jobs-more"), moreText(farm.jobs.length, farm.jobs_total, "jobs"));
   workersTable.update(farm.workers);
   setText($("workers-more"), moreText(farm.workers.length, farm.workers_total, "workers"));
   tasks.update(farm);
+}
+
+// Half are no longer than the first, all but one in a hundred no longer than the second.
+function spread(times) {
+  return times ? `${span(times.p50_ns)}, ${span(times.p99_ns)}` : span(null);
 }
 
 function moreText(shown, total, what) {

@@ -3,8 +3,8 @@
 use crate::ask::{self, Asker};
 use crate::audience::Audience;
 use crate::collect::{Collector, Newest};
-use crate::document::About;
 use crate::http::{self, App};
+use crate::look::Looker;
 use crate::source::SharedTasks;
 use crate::{DashboardConfig, DashboardError, Source};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -58,18 +58,15 @@ impl Dashboard {
         let (audience, wishes) = Audience::new();
         let (snapshots, newest) = watch::channel::<Newest>(None);
         let (stopping, is_stopping) = watch::channel(false);
-        let collector = Collector {
-            about: About::new(title),
-            tasks: tasks.clone(),
-            counters,
-            owd,
-            audience: Arc::clone(&audience),
-            wishes,
-            snapshots,
+        let (for_collector, watched) = (Arc::clone(&audience), tasks.clone());
+        // What looks stays in the thread that it was made in.
+        let collect = move || {
+            let looker = Looker::new(title, watched, counters, owd);
+            Collector { looker, audience: for_collector, wishes, snapshots }.run();
         };
         // An error from here on drops the dashboard, which stops what has started already.
         let mut dashboard = Self { address, audience, stopping, threads: Vec::new() };
-        dashboard.spawn("dash-collect", &cores, move || collector.run())?;
+        dashboard.spawn("dash-collect", &cores, collect)?;
         let mut asker = None;
         if let Some(tasks) = tasks {
             let (new, questions) = Asker::new();

@@ -1,8 +1,8 @@
 //! The summary as JSON: what the page is made of, and what programs read.
 
-use crate::collect::now_ns;
 use crate::documents::{CountsDocument, WorkerDocument};
-use crate::farm::{Farm, Rates};
+use crate::farm::{Farm, Rates, Spread};
+use crate::look::now_ns;
 use crate::snapshot::{Block, BlockKind, EVENT_END, EVENT_START, Snapshot};
 use axum::body::Bytes;
 use punctual_runtime::tasks::OwnedJob;
@@ -65,6 +65,9 @@ struct FarmDocument<'a> {
     rates_10s: RatesDocument,
     run_ns: Option<u64>,
     wait_ns: Option<u64>,
+    /// Of the last ten seconds; `null` if there was none, or it is not known.
+    waits_10s: Option<SpreadDocument>,
+    leases_10s: Option<SpreadDocument>,
     jobs: Vec<JobDocument<'a>>,
     jobs_total: usize,
     workers: Vec<WorkerDocument>,
@@ -76,6 +79,15 @@ struct RatesDocument {
     submitted: Option<f64>,
     done: Option<f64>,
     failed: Option<f64>,
+}
+
+/// How long something took.
+#[derive(Serialize)]
+struct SpreadDocument {
+    count: u64,
+    p50_ns: u64,
+    p90_ns: u64,
+    p99_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -160,6 +172,8 @@ fn farm_document(farm: &Farm) -> FarmDocument<'_> {
         rates_10s: rates_document(&farm.rates[1]),
         run_ns: farm.run_ns,
         wait_ns: farm.wait_ns,
+        waits_10s: farm.waits.as_ref().map(spread_document),
+        leases_10s: farm.leases.as_ref().map(spread_document),
         jobs: farm.foremost_jobs(JOBS_MAX).into_iter().map(job_document).collect(),
         jobs_total: farm.jobs.len(),
         workers: farm.workers.iter().take(WORKERS_MAX).map(WorkerDocument::from).collect(),
@@ -173,6 +187,11 @@ fn rates_document(rates: &Rates) -> RatesDocument {
         done: rates.done.map(rounded),
         failed: rates.failed.map(rounded),
     }
+}
+
+fn spread_document(spread: &Spread) -> SpreadDocument {
+    let Spread { count, p50_ns, p90_ns, p99_ns } = *spread;
+    SpreadDocument { count, p50_ns, p90_ns, p99_ns }
 }
 
 /// No more digits than mean anything.

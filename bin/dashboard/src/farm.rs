@@ -1,7 +1,9 @@
 //! The task farm as a snapshot shows it.
 
 use crate::history::History;
-use punctual_runtime::tasks::{JobId, OwnedJob, OwnedWorker, StateCounts, TaskState};
+use punctual_runtime::tasks::{
+    JobId, LatencyBuckets, OwnedJob, OwnedWorker, StateCounts, TaskLatencies, TaskState,
+};
 use std::time::Duration;
 
 /// Totals of a [`History`] that a farm has: taken in, done and failed.
@@ -24,6 +26,32 @@ pub(crate) struct Farm {
     pub(crate) run_ns: Option<u64>,
     /// How long a task that is ready now waits if it goes on like this.
     pub(crate) wait_ns: Option<u64>,
+    /// How long tasks took since the queue started.
+    pub(crate) latencies: Box<TaskLatencies>,
+    /// How long they waited and were out over the long window; `None` if none did.
+    pub(crate) waits: Option<Spread>,
+    pub(crate) leases: Option<Spread>,
+}
+
+/// How long something took: as long as this at most, in so many of a hundred cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spread {
+    pub(crate) count: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+}
+
+impl Spread {
+    /// Of what was counted; `None` if nothing was.
+    fn of(buckets: &LatencyBuckets) -> Option<Self> {
+        Some(Self {
+            count: buckets.count(),
+            p50_ns: buckets.quantile_ns(500)?,
+            p90_ns: buckets.quantile_ns(900)?,
+            p99_ns: buckets.quantile_ns(990)?,
+        })
+    }
 }
 
 /// Tasks a second, as far as that is known.
@@ -52,7 +80,28 @@ impl Farm {
             }
         }
         let run_ns = mean_ns(&workers);
-        Self { counts, jobs, workers, rates: [Rates::default(); 2], run_ns, wait_ns: None }
+        Self {
+            counts,
+            jobs,
+            workers,
+            rates: [Rates::default(); 2],
+            run_ns,
+            wait_ns: None,
+            latencies: Box::default(),
+            waits: None,
+            leases: None,
+        }
+    }
+
+    /// The same with how long tasks took since the queue started.
+    pub(crate) fn with_latencies(self, latencies: TaskLatencies) -> Self {
+        Self { latencies: Box::new(latencies), ..self }
+    }
+
+    /// Adds how long tasks took within the long window, if that is known.
+    pub(crate) fn add_latencies(&mut self, latest: Option<&TaskLatencies>) {
+        self.waits = latest.and_then(|latest| Spread::of(&latest.wait));
+        self.leases = latest.and_then(|latest| Spread::of(&latest.lease));
     }
 
     /// The totals that rates are made of, by what there is.
@@ -173,5 +222,24 @@ mod tests {
         let mut stuck = Farm::new(vec![job(0, 1, 50, 0)], vec![]);
         stuck.add_rates(&History::default());
         assert_eq!(stuck.wait_ns, None);
+    }
+
+    #[test]
+    fn how_long_tasks_took_is_known_of_those_that_there_were() {
+        let mut latest = TaskLatencies::default();
+        for _ in 0..98 {
+            latest.wait.record(1_000_000);
+        }
+        latest.wait.record(900_000_000);
+        latest.wait.record(900_000_000);
+        let mut farm = Farm::new(vec![], vec![]);
+        farm.add_latencies(Some(&latest));
+        let waits = farm.waits.expect("there were some");
+        assert_eq!(waits.count, 100);
+        assert!(waits.p50_ns == waits.p90_ns && waits.p90_ns < 1_200_000, "{waits:?}");
+        assert!(waits.p99_ns > 780_000_000, "{waits:?}");
+        assert_eq!(farm.leases, None, "none has ended");
+        farm.add_latencies(None);
+        assert_eq!(farm.waits, None);
     }
 }

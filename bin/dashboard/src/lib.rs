@@ -21,6 +21,9 @@
 //! Three threads, none of them a shard's: `http` answers requests and never waits for a queue,
 //! `dash-collect` takes snapshots, `dash-ask` asks for tasks and gives orders. Snapshots are taken
 //! while somebody looks, and at no other time: a dashboard that nobody looks at costs nothing.
+//!
+//! Whoever shows the numbers elsewhere has them from an [`Observer`], which looks by itself, or
+//! from a [`Visitor`], which asks a dashboard for them.
 
 #![forbid(unsafe_code)]
 
@@ -35,11 +38,18 @@ mod error;
 mod farm;
 mod history;
 mod http;
+mod listing;
+mod look;
 mod metrics;
+mod observer;
 mod snapshot;
 mod source;
+mod visitor;
 
 pub use config::DashboardConfig;
 pub use dashboard::Dashboard;
 pub use error::DashboardError;
+pub use listing::TasksQuery;
+pub use observer::{ObserveError, Observer};
 pub use source::{OwdSource, Source, TaskSource};
+pub use visitor::{VisitError, Visitor};

@@ -6,7 +6,7 @@ use crate::document::JOBS_MAX;
 use crate::documents::worker_state;
 use crate::farm::{Farm, Rates};
 use crate::snapshot::{Block, Snapshot};
-use punctual_runtime::tasks::{OwnedWorker, TaskState};
+use punctual_runtime::tasks::{LatencyBuckets, OwnedWorker, TaskState};
 use punctual_runtime::{Counter, Nanos, ProbeRow};
 pub(crate) use text::MEDIA_TYPE;
 use text::{Exposition, Kind};
@@ -133,6 +133,7 @@ fn tasks(out: &mut Exposition, farm: &Farm) {
             out.single(name, Kind::Gauge, help, time_ns as f64 / 1e9);
         }
     }
+    latencies(out, farm);
     out.single("punctual_jobs", Kind::Gauge, "Jobs.", farm.jobs.len() as f64);
     let name = "punctual_job_tasks";
     out.metric(name, Kind::Gauge, "Tasks of a job by state; of the newest jobs only.");
@@ -143,6 +144,26 @@ fn tasks(out: &mut Exposition, farm: &Farm) {
             out.value(name, &labels, job.counts[state] as f64);
         }
     }
+}
+
+fn latencies(out: &mut Exposition, farm: &Farm) {
+    let (name, help) = ("punctual_task_queue_wait_seconds", "Waits of tasks for a worker.");
+    histogram(out, name, help, &farm.latencies.wait);
+    let help = "Times from when a worker was given a task to its report.";
+    histogram(out, "punctual_task_lease_seconds", help, &farm.latencies.lease);
+}
+
+/// A distribution with a bound for each power of two: four would be more lines than are of use.
+fn histogram(out: &mut Exposition, name: &str, help: &str, buckets: &LatencyBuckets) {
+    let mut below = 0;
+    let bounds = buckets.counts().iter().enumerate().filter_map(|(at, count)| {
+        below += count;
+        let bound_ns = LatencyBuckets::floor_ns(at + 1);
+        let is_shown = at + 1 < LatencyBuckets::COUNT && bound_ns.is_power_of_two();
+        is_shown.then_some((bound_ns as f64 / 1e9, below))
+    });
+    let sum = buckets.sum_ns() as f64 / 1e9;
+    out.histogram(name, help, bounds, (sum, buckets.count()));
 }
 
 fn workers(out: &mut Exposition, farm: &Farm) {

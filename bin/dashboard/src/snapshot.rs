@@ -2,6 +2,7 @@
 
 use crate::farm::Farm;
 use axum::body::Bytes;
+use punctual_runtime::tasks::JobId;
 use punctual_runtime::{Counter, CounterBlock, ProbeRow};
 use std::time::Instant;
 
@@ -50,6 +51,12 @@ impl Snapshot {
     /// The queue, if it answered.
     pub(crate) fn farm(&self) -> Option<&Farm> {
         self.farm.as_ref()?.as_ref().ok()
+    }
+
+    /// The name of a job, if it was there.
+    pub(crate) fn job_name(&self, job: JobId) -> Option<String> {
+        let job = self.farm()?.job(job)?;
+        Some(String::from_utf8_lossy(&job.name).into_owned())
     }
 
     /// The JSON of the summary.

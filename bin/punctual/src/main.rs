@@ -2,7 +2,8 @@
 //! journals and at the machine.
 //!
 //! Exit codes: 0 fine, 1 the work failed, 2 bad usage or configuration, 130 interrupted for a
-//! second time, or before a sweep of simulations, a run of tasks or a bench of them had ended.
+//! second time, or before a sweep of simulations, a study, a run of tasks or a bench of them had
+//! ended.
 #![forbid(unsafe_code)]
 
 mod commands;
@@ -22,9 +23,11 @@ use tracing_subscriber::EnvFilter;
   punctual serve --config cluster.toml       serve shards to other processes
   punctual owd --config cluster.toml         how long messages take to each shard
   punctual sim --seeds 1000                  the protocol under faults and virtual time
+  punctual study run batching --quick        a whole experiment, with pictures and a report
   punctual env                               what this machine offers, and what would help
   punctual journal check .punctual/data      whether the journals of served shards are sound
   punctual task run sweep.task               the tasks of a file, as many at once as fit
+  punctual top                               a task server, or an engine, in this terminal
 
 Set PUNCTUAL_LOG=debug (or info, warn, error) to hear more or less of what happens.")]
 struct Cli {
@@ -39,11 +42,15 @@ enum Command {
     Bench(commands::bench::BenchCommand),
     Owd(commands::owd::OwdArgs),
     Sim(commands::sim::SimArgs),
+    #[command(subcommand)]
+    Study(commands::study::StudyCommand),
+    Report(commands::report::ReportArgs),
     Env(commands::env::EnvArgs),
     #[command(subcommand)]
     Journal(commands::journal::JournalCommand),
     #[command(subcommand)]
     Task(commands::task::TaskCommand),
+    Top(Box<commands::top::TopArgs>),
 }
 
 fn main() -> ExitCode {
@@ -57,9 +64,12 @@ fn main() -> ExitCode {
         Command::Bench(command) => commands::bench::run(&command),
         Command::Owd(args) => commands::owd::run(&args),
         Command::Sim(args) => commands::sim::run(&args),
+        Command::Study(command) => commands::study::run(&command),
+        Command::Report(args) => commands::report::run(&args),
         Command::Env(args) => commands::env::run(&args),
         Command::Journal(command) => commands::journal::run(&command),
         Command::Task(command) => commands::task::run(&command),
+        Command::Top(args) => commands::top::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         let code = commands::exit_code(&error);

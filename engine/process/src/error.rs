@@ -10,6 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// What the system says when it has no more of something: open files of this process and of the
+/// machine, memory, processes, disk space, and the user's share of that.
+const SHORTAGES: [Errno; 6] =
+    [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOSPC, Errno::DQUOT];
+
 /// Why there is no [`ProcessRunner`](crate::ProcessRunner).
 #[derive(Debug, Error)]
 pub enum ProcessError {
@@ -95,8 +100,20 @@ impl LaunchError {
         }
     }
 
+    /// Whether this machine is short of what any task takes, now and for whoever asks. Another
+    /// machine may have it, and this one may have it later: no task has failed by that. Once there
+    /// is a process, whatever is wrong is the task's own.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let (Self::TaskDir { source, .. } | Self::Pipes(source) | Self::Process(source)) = self
+        else {
+            return false;
+        };
+        SHORTAGES.into_iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
+    }
+
     /// The report of it.
     pub(crate) fn into_exit(self) -> Exit {
+        let is_shortage = self.is_shortage();
         let stderr = format!("punctual: the task was not started: {self}\n").into_bytes();
         Exit {
             kind: EndKind::NotStarted,
@@ -108,6 +125,42 @@ impl LaunchError {
             stdout: Vec::new(),
             stderr_bytes: stderr.len() as u64,
             stderr,
+            is_shortage,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(errno: Errno) -> io::Error {
+        errno.into()
+    }
+
+    #[test]
+    fn what_the_machine_has_no_more_of_is_a_shortage_and_no_failure_of_the_task() {
+        for errno in SHORTAGES {
+            let exit = LaunchError::Pipes(of(errno)).into_exit();
+            assert!(exit.is_shortage, "{errno}");
+            assert_eq!((exit.kind, exit.code), (EndKind::NotStarted, errno.raw_os_error()));
+        }
+        let dir = PathBuf::from("work");
+        assert!(LaunchError::TaskDir { dir, source: of(Errno::NOSPC) }.is_shortage());
+        let spawn = SpawnError { stage: Stage::Process, errno: Errno::AGAIN };
+        assert!(LaunchError::of_spawn(spawn, Path::new("sh"), b"").is_shortage());
+    }
+
+    #[test]
+    fn what_the_task_asks_for_and_cannot_have_is_its_own_failure() {
+        let dir = PathBuf::from("work");
+        assert!(!LaunchError::TaskDir { dir, source: of(Errno::NOTDIR) }.is_shortage());
+        for stage in [Stage::Prepare, Stage::Directory, Stage::Program] {
+            let spawn = SpawnError { stage, errno: Errno::NOMEM };
+            let error = LaunchError::of_spawn(spawn, Path::new("sh"), b"");
+            assert!(!error.is_shortage(), "{error}");
+        }
+        assert!(!LaunchError::VariableName("A=B".to_owned()).into_exit().is_shortage);
+        assert!(!LaunchError::Process(of(Errno::PERM)).is_shortage());
     }
 }

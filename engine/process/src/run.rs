@@ -143,6 +143,7 @@ impl Run {
             stdout,
             stderr_bytes,
             stderr,
+            is_shortage: false,
         }
     }
 

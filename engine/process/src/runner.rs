@@ -6,7 +6,7 @@ mod watch;
 use crate::command::Tools;
 use crate::config::ProcessConfig;
 use crate::environment::Inherited;
-use crate::error::ProcessError;
+use crate::error::{LaunchError, ProcessError};
 use crate::guardian::Guardian;
 use crate::output::above_standard;
 use crate::procs;
@@ -38,6 +38,8 @@ const READ_BYTES: usize = 64 << 10;
 const FILES_WANTED: u64 = 1 << 16;
 /// Guardians that are started in the life of a runner.
 const GUARDIANS_MAX: u32 = 8;
+/// A shortage is warned of this often, however often there is one.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a runner that is dropped waits for what it has killed.
 const DROP_PATIENCE: Duration = Duration::from_secs(2);
 /// Sessions of ended runs that wait to be looked through.
@@ -81,6 +83,8 @@ pub struct ProcessRunner {
     are_cores_others: bool,
     files: Option<Rlimit>,
     buffer: Box<[u8]>,
+    /// When a shortage was last warned of.
+    warned_at: Option<Nanos>,
 }
 
 impl ProcessRunner {
@@ -119,6 +123,7 @@ impl ProcessRunner {
             are_cores_others: false,
             files,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            warned_at: None,
             config,
         };
         // From here on: whatever becomes of it, it is dropped.
@@ -189,6 +194,16 @@ impl ProcessRunner {
         }
     }
 
+    /// Says that tasks are given back, and what this machine has no more of.
+    fn warn_of_shortage(&mut self, now: Nanos, error: &LaunchError) {
+        let is_known = |at: Nanos| now.since(at) < WARN_INTERVAL;
+        if self.warned_at.is_some_and(is_known) {
+            return;
+        }
+        self.warned_at = Some(now);
+        tracing::warn!(%error, "tasks cannot be started here for now, and are given back");
+    }
+
     /// Reaps what tasks have left behind: the first process of a container is the parent of all
     /// orphans in it. Other children of this process are in its own session, or another runner's.
     fn reap_orphans(&self) {
@@ -239,6 +254,9 @@ impl TaskRunner for ProcessRunner {
     fn launch(&mut self, now: Nanos, lease: &Lease) -> Result<(), Exit> {
         self.try_launch(now, lease).map_err(|error| {
             tracing::debug!(task = %lease.task, %error, "a task was not started");
+            if error.is_shortage() {
+                self.warn_of_shortage(now, &error);
+            }
             error.into_exit()
         })
     }

@@ -1,7 +1,6 @@
 //! Where a Redis is.
 
 use crate::RedisError;
-use punctual_taskfile::OriginalConf;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,18 +25,6 @@ pub struct RedisAddress {
 }
 
 impl RedisAddress {
-    /// Where the original's configuration says that it is.
-    #[must_use]
-    pub fn of_conf(conf: &OriginalConf) -> Self {
-        Self {
-            host: conf.redis_host.clone(),
-            port: conf.redis_port,
-            user: String::new(),
-            password: conf.redis_password.clone(),
-            db: conf.redis_db,
-        }
-    }
-
     /// With everything that is needed to connect.
     pub(crate) fn url(&self) -> String {
         let auth = match (self.user.as_str(), self.password.as_str()) {
@@ -172,11 +159,10 @@ mod tests {
     #[test]
     fn a_password_of_any_characters_comes_through_and_is_not_shown() {
         let strange = "p@ss:w/o%rd é";
-        let conf = OriginalConf { redis_password: strange.to_owned(), ..OriginalConf::default() };
-        let of_conf = RedisAddress::of_conf(&conf);
-        assert_eq!(address(&of_conf.url()), of_conf);
+        let made = RedisAddress { password: strange.to_owned(), ..address("redis://node0:6400") };
+        assert_eq!(address(&made.url()), made);
         assert_eq!(address("redis://:a@b/c@node0/2").password, "a@b/c");
-        for shown in [of_conf.to_string(), format!("{of_conf:?}")] {
+        for shown in [made.to_string(), format!("{made:?}")] {
             assert_eq!(shown, "redis://node0:6400/0");
         }
         let error = "redis://:secret@node0/x".parse::<RedisAddress>().expect_err("no database");

@@ -244,7 +244,9 @@ impl Bridge {
         let Some(mut connection) = self.connection.take() else {
             return if now >= self.retry_at { self.connect(now) } else { 0 };
         };
-        match self.work(&mut connection, now) {
+        let outcome = self.work(&mut connection, now);
+        self.desk.stats.commands += connection.take_sent();
+        match outcome {
             Ok(work) => {
                 self.connection = Some(connection);
                 self.retry_pause = RETRY_MIN;
@@ -380,7 +382,7 @@ impl Bridge {
         view.why_down.clone_from(&self.why_down);
         view.is_ordered_to_stop = self.desk.is_ordered();
         view.running = self.desk.holdings.running();
-        view.ahead = self.desk.holdings.ahead();
+        view.unsettled = self.desk.outbox.len();
         view.stats = self.desk.stats;
     }
 }

@@ -64,8 +64,6 @@ pub struct WorkLimits {
     /// With fewer bytes free at the machine no task is claimed. A limit that the machine cannot
     /// reach does not count: the original ran one task then, and nothing more.
     pub accept_free: u64,
-    /// Most tasks at once, if that is less than the slots of the worker.
-    pub tasks_max: u32,
     /// Failures after which a task is not tried again.
     pub attempts_max: u16,
     /// How often the bridge says that its worker is alive; at least a second.
@@ -73,10 +71,10 @@ pub struct WorkLimits {
 }
 
 impl Default for WorkLimits {
-    /// As many tasks as the worker has slots, whatever memory is free; the rest as the original.
+    /// Whatever memory is free; the rest as the original.
     fn default() -> Self {
         let OriginalConf { attempts_max, report_interval, .. } = OriginalConf::default();
-        Self { accept_free: 0, tasks_max: u32::MAX, attempts_max, report_interval }
+        Self { accept_free: 0, attempts_max, report_interval }
     }
 }
 
@@ -84,7 +82,6 @@ impl From<&OriginalConf> for WorkLimits {
     fn from(conf: &OriginalConf) -> Self {
         Self {
             accept_free: conf.accept_free,
-            tasks_max: conf.tasks_max,
             attempts_max: conf.attempts_max,
             report_interval: conf.report_interval.max(REPORT_INTERVAL_MIN),
         }

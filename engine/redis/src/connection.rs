@@ -86,24 +86,34 @@ pub(crate) struct Connection {
     inner: redis::Connection,
     /// What Redis calls them, in the order of [`Script::ALL`].
     scripts: Vec<String>,
+    /// Commands that were sent and not asked for yet by [`take_sent`](Self::take_sent).
+    sent: u64,
 }
 
 impl Connection {
     /// Connects. An answer that takes longer than `patience` does not come any more.
     pub(crate) fn open(address: &RedisAddress, patience: Duration) -> Result<Self, Failure> {
         let inner = connect(address, patience)?;
-        let mut connection = Self { inner, scripts: Vec::new() };
+        let mut connection = Self { inner, scripts: Vec::new(), sent: 0 };
         for script in Script::ALL {
             let name: String =
                 connection.call(redis::cmd("SCRIPT").arg("LOAD").arg(script.source()))?;
             connection.scripts.push(name);
         }
+        // What came before is the price of a connection, not of the work.
+        connection.sent = 0;
         Ok(connection)
     }
 
     /// Asks for something and waits for the answer.
     pub(crate) fn call<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Failure> {
+        self.sent += 1;
         Ok(command.query::<T>(&mut self.inner)?)
+    }
+
+    /// How many commands were sent since this was last asked, a script being one.
+    pub(crate) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
     }
 
     /// Asks for things whose answers are numbers, many in one go. Returns the sum of the numbers.
@@ -112,6 +122,7 @@ impl Connection {
         let mut sum = 0;
         for batch in commands.chunks(BATCH) {
             let packed: Vec<u8> = batch.iter().flat_map(Cmd::get_packed_command).collect();
+            self.sent += batch.len() as u64;
             self.inner.send_packed_command(&packed)?;
             for _ in batch {
                 // After the first error nothing more is waited for: each answer might take as long.
@@ -128,6 +139,8 @@ impl Connection {
         for key in keys {
             commands.cmd("HGETALL").arg(*key);
         }
+        // With the two around them that make it one moment.
+        self.sent += keys.len() as u64 + 2;
         Ok(commands.query::<Vec<Vec<Vec<u8>>>>(&mut self.inner)?)
     }
 

@@ -24,7 +24,4 @@ pub use address::RedisAddress;
 pub use bridge::{BridgeStats, BridgeView, RedisBridge, RedisLinks};
 pub use config::{BadPolling, Polling, RedisBridgeConfig, WorkLimits};
 pub use error::RedisError;
-pub use manager::{
-    BrokerError, BrokerTask, CleanupReport, FarmTasks, FarmWorker, LoadReport, RedisManager,
-    TaskBroker,
-};
+pub use manager::{CleanupReport, FarmTasks, FarmWorker, LoadReport, RedisManager, RedisTask};

@@ -14,21 +14,26 @@ mod cluster;
 mod durability;
 mod error;
 mod names;
+mod network;
 mod process;
 mod read;
 mod section;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod units;
 
 pub use address::Address;
 pub use cluster::{ClockSource, ClusterConfig};
 pub use durability::{DurabilityMode, DurabilitySettings, JournalBackend, Modes};
 pub use error::{ConfigError, TextError};
+pub use network::{NetworkConfig, NetworkWait};
 pub use process::{
     Backend, CoreList, Estimator, IdleStrategy, Placement, ProberSettings, ProcessConfig,
 };
-pub use units::{parse_bytes, parse_duration, show_bytes, show_duration};
+pub use punctual_link::{Distribution, NetworkPath, Shape};
+pub use topology::{Member, Topology};
+pub use units::{parse_bit_rate, parse_bytes, parse_duration, show_bytes, show_duration};
 
 use std::path::Path;
 

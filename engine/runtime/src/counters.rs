@@ -160,6 +160,20 @@ counters! {
     OwdSamples = "owd_samples",
     /// Measurements that found no room where they were to be used.
     SamplesDropped = "samples_dropped",
+    /// Links with an emulated network in them, now.
+    NetworkLinks = "network_links",
+    /// Batches of frames that an emulated network delayed.
+    NetworkBatches = "network_batches",
+    /// Bytes that it delayed.
+    NetworkBytes = "network_bytes",
+    /// Packets that it lost, and that arrived later.
+    NetworkLost = "network_lost",
+    /// How much later than it should a batch left it: the median, in nanoseconds.
+    NetworkErrorP50Ns = "network_error_p50_ns",
+    /// The same: the 99th percentile, in nanoseconds.
+    NetworkErrorP99Ns = "network_error_p99_ns",
+    /// The same: the longest, in nanoseconds.
+    NetworkErrorMaxNs = "network_error_max_ns",
 }
 
 /// The counters of one agent or core, on cache lines of their own.

@@ -10,6 +10,7 @@ use crate::config::{Address, Backend, Config, ConfigError};
 use crate::counters::Counters;
 use crate::driver::Driver;
 use crate::journal::{JournalError, RecoveryReport};
+use crate::network::{NetworkInfo, NetworkReport, NetworkThread};
 use crate::prober::ProberStop;
 use crate::shard_agent::ShardControl;
 use crate::worker::WorkerControl;
@@ -43,6 +44,17 @@ pub enum EngineError {
     CoreNotAllowed {
         /// Which list names it.
         who: &'static str,
+        /// The core.
+        core: usize,
+        /// The allowed ones.
+        allowed: Vec<usize>,
+    },
+    /// The core of an emulated network is outside the allowed mask.
+    #[error(
+        "network.core = {core} is not allowed; this process may use the cores {allowed:?}: choose \
+         among them, or \"auto\""
+    )]
+    NetworkCore {
         /// The core.
         core: usize,
         /// The allowed ones.
@@ -171,6 +183,8 @@ pub struct EngineInfo {
     pub recoveries: Vec<RecoveryReport>,
     /// The directories of these journals.
     pub journals: Vec<(u16, PathBuf)>,
+    /// The network that is emulated, if one is.
+    pub network: Option<NetworkInfo>,
     /// What is not as it should be.
     pub warnings: Vec<String>,
 }
@@ -195,6 +209,7 @@ pub struct Engine {
     finished_count: usize,
     acceptor: Option<Acceptor>,
     threads: Vec<CoreThread>,
+    network: Option<NetworkThread>,
     deadline: Duration,
 }
 
@@ -256,10 +271,18 @@ impl Engine {
         &self.counters
     }
 
+    /// What the emulated network has done so far, and how exactly, if there is one. Take it before
+    /// the engine is stopped; what was between two of them is their difference.
+    #[must_use]
+    pub fn network(&self) -> Option<NetworkReport> {
+        self.network.as_ref().map(NetworkThread::report)
+    }
+
     /// Whether no core has died. One whose agents have all finished has not.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !self.threads.iter().any(CoreThread::has_died)
+        let network_died = self.network.as_ref().is_some_and(NetworkThread::has_died);
+        !network_died && !self.threads.iter().any(CoreThread::has_died)
     }
 
     /// Asks the workers to stop.
@@ -323,7 +346,10 @@ impl Engine {
             return Err(EngineError::StopTimeout(timeout));
         }
         let threads = std::mem::take(&mut self.threads);
-        threads.into_iter().map(CoreThread::join).fold(Ok(()), Result::and)
+        let joined = threads.into_iter().map(CoreThread::join).fold(Ok(()), Result::and);
+        // Last: what the others said in the end is still under way to other processes.
+        let network = self.network.take().map_or(Ok(()), NetworkThread::stop);
+        joined.and(network)
     }
 }
 

@@ -44,6 +44,7 @@ mod engine;
 pub mod host;
 pub mod journal;
 mod links;
+mod network;
 mod owd_watch;
 mod placement;
 mod prober;
@@ -59,6 +60,7 @@ pub use counters::{Counter, CounterBlock, Counters};
 pub use driver::{Driver, LinkEvent, Submitter};
 pub use engine::{Engine, EngineBuilder, EngineError, EngineInfo, Transport};
 pub use journal::{JournalError, RecoveryReport, TornTail};
+pub use network::{NetworkInfo, NetworkReport};
 pub use owd_watch::OwdWatch;
 
 pub use punctual_link::Endpoint;

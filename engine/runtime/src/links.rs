@@ -3,6 +3,7 @@
 
 use crate::counters::LinkCounts;
 use crate::driver::LinkEvent;
+use crate::network::AgentNetwork;
 use punctual_core::{Nanos, Outbox, ReplyError, ShardId};
 use punctual_link::{
     ClientHandshake, Endpoint, HandshakeError, Identity, Link, LinkError, ParkHandle, StreamLink,
@@ -87,6 +88,8 @@ impl ShardLink {
 pub(crate) struct ShardLinks {
     links: Vec<ShardLink>,
     settings: LinkSettings,
+    /// What lies between the agent and the shards.
+    network: Option<AgentNetwork>,
     park: Option<ParkHandle>,
     counts: LinkCounts,
 }
@@ -104,7 +107,12 @@ impl Outbox for ShardLinks {
 impl ShardLinks {
     pub(crate) fn new(routes: Vec<Route>, settings: LinkSettings) -> Self {
         let links = routes.into_iter().map(ShardLink::new).collect();
-        Self { links, settings, park: None, counts: LinkCounts::default() }
+        Self { links, settings, network: None, park: None, counts: LinkCounts::default() }
+    }
+
+    /// Puts an emulated network into every link that is opened from now on.
+    pub(crate) fn set_network(&mut self, network: AgentNetwork) {
+        self.network = Some(network);
     }
 
     /// Where the core sleeps, so that the links can wake it.
@@ -153,6 +161,11 @@ impl ShardLinks {
             ),
             Route::Absent => return Err("there is no way to the shard from here".to_owned()),
         };
+        if let Some(network) = &mut self.network {
+            // Before it is registered: the inner link wakes the emulator, and that wakes this core.
+            let carried = network.carry(at, limits, link);
+            link = carried.map_err(|error| format!("the emulated network: {error}"))?;
+        }
         if let Some(park) = &self.park {
             link.register(park).map_err(|error| error.to_string())?;
         }

@@ -2,12 +2,13 @@
 
 use crate::agent::Agent;
 use crate::backend::{self, CoreThread};
-use crate::config::{Backend, Config, IdleStrategy};
+use crate::config::{Backend, Config, IdleStrategy, Member};
 use crate::core_loop::{CoreLoop, IdlePlan};
 use crate::counters::{Counter, CounterBlock};
 use crate::driver::LinkEvent;
 use crate::engine::{self, Engine, EngineError};
 use crate::links::{Route, ShardLinks};
+use crate::network::{Network, NetworkThread};
 use crate::prober::{Audience, ProberAgent, ProberStop, RowsQueue, Watched};
 use crate::{Clock, Nanos, ShardId};
 use flume::Receiver;
@@ -33,6 +34,7 @@ pub struct OwdWatch {
     block: Arc<CounterBlock>,
     stop: ProberStop,
     thread: Option<CoreThread>,
+    network: Option<NetworkThread>,
 }
 
 impl OwdWatch {
@@ -57,7 +59,12 @@ impl OwdWatch {
         };
         let identity = engine::identity(&config.cluster, &Procedures::default(), true);
         let settings = engine::link_settings(config, identity, Role::Prober);
-        let links = ShardLinks::new(routes, settings);
+        let mut links = ShardLinks::new(routes, settings);
+        let network = Network::new(config.process.network.as_ref(), &allowed)?;
+        if let Some(network) = &network {
+            links.set_network(network.agent(Member::Prober, config.cluster.shards));
+        }
+        let network = network.map(Network::start).transpose()?;
         let clock = Clock::new(config.cluster.clock.resolve(&config.cluster.addresses));
         let (samples_sender, samples) = flume::bounded(SAMPLES_MAX);
         let (events_sender, events) = flume::bounded(EVENTS_MAX);
@@ -82,7 +89,7 @@ impl OwdWatch {
         // A thread that dies at once leaves its channels closed, and says why when it is joined.
         thread.wait_started();
         let (rows, thread) = (Mutex::new(Vec::new()), Some(thread));
-        Ok(Self { samples, events, newest, rows, block, stop, thread })
+        Ok(Self { samples, events, newest, rows, block, stop, thread, network })
     }
 
     /// The latest rows, one a shard.
@@ -120,6 +127,9 @@ impl OwdWatch {
         self.stop.tell();
         if let Some(Err(error)) = self.thread.take().map(CoreThread::join) {
             tracing::warn!(%error, "the prober did not end well");
+        }
+        if let Some(Err(error)) = self.network.take().map(NetworkThread::stop) {
+            tracing::warn!(%error, "the emulated network did not end well");
         }
     }
 }

@@ -12,7 +12,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Settings of the original and of its forks, in our units.
+/// Settings that the original or a fork has, and that mean nothing here.
+const WITHOUT_MEANING: [&str; 7] = [
+    "result_dir",
+    "redis_host",
+    "redis_port",
+    "redis_pass",
+    "redis_db",
+    "auto_sleep_sec",
+    "task_timeout_check_interval",
+];
+
+/// Settings of the original and of its forks that mean something here, in our units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginalConf {
     /// `min_dram_gb_accept_new_task`: bytes that have to be free for a worker to start a task.
@@ -28,22 +39,8 @@ pub struct OriginalConf {
     /// `max_retry_per_task`: failures after which a task is not tried again, so in truth the number
     /// of its attempts.
     pub attempts_max: u16,
-    /// `result_dir`, which the original never uses.
-    pub result_dir: String,
-    /// `redis_host`.
-    pub redis_host: String,
-    /// `redis_port`.
-    pub redis_port: u16,
-    /// `redis_pass`; empty: none.
-    pub redis_password: String,
-    /// `redis_db`.
-    pub redis_db: u32,
-    /// `auto_sleep_sec` of a fork, if it is there.
-    pub auto_sleep: Option<Duration>,
     /// `default_task_timeout_seconds` of a fork; `None` where it is missing or 0.
     pub task_timeout: Option<Duration>,
-    /// `task_timeout_check_interval` of a fork, if it is there.
-    pub timeout_check_interval: Option<Duration>,
     /// Keys that nobody knows, as they are in the file.
     pub unknown: Vec<String>,
 }
@@ -55,7 +52,7 @@ pub enum ConfFault {
     #[error("it is not JSON")]
     Syntax(#[from] serde_json::Error),
     /// It is JSON, but no object.
-    #[error("it is not an object of settings such as {{\"redis_port\": 6400}}")]
+    #[error("it is not an object of settings such as {{\"max_task_per_worker\": 8}}")]
     NoObject,
     /// A setting has a value that it cannot have.
     #[error("\"{key}\": {value} is not {wanted}")]
@@ -100,14 +97,7 @@ impl Default for OriginalConf {
             report_interval: Duration::from_secs(2),
             tasks_max: 32,
             attempts_max: 4,
-            result_dir: "./".to_owned(),
-            redis_host: "node0".to_owned(),
-            redis_port: 6400,
-            redis_password: "cloudlab".to_owned(),
-            redis_db: 0,
-            auto_sleep: None,
             task_timeout: None,
-            timeout_check_interval: None,
             unknown: Vec::new(),
         }
     }
@@ -152,21 +142,10 @@ impl OriginalConf {
             attempts_max: keys
                 .whole("max_retry_per_task", "a whole number from 0 to 65535")?
                 .unwrap_or(usual.attempts_max),
-            result_dir: keys.text("result_dir")?.unwrap_or(usual.result_dir),
-            redis_host: keys.text("redis_host")?.unwrap_or(usual.redis_host),
-            redis_port: keys
-                .whole("redis_port", "a port, which is a whole number from 0 to 65535")?
-                .unwrap_or(usual.redis_port),
-            redis_password: keys.text("redis_pass")?.unwrap_or(usual.redis_password),
-            redis_db: keys
-                .whole("redis_db", "a whole number from 0 to 4294967295")?
-                .unwrap_or(usual.redis_db),
-            auto_sleep: keys.seconds("auto_sleep_sec")?,
             task_timeout: keys
                 .seconds("default_task_timeout_seconds")?
                 .filter(|timeout| !timeout.is_zero()),
-            timeout_check_interval: keys.seconds("task_timeout_check_interval")?,
-            unknown: keys.0.into_iter().map(|(key, _)| key).collect(),
+            unknown: keys.unknown(),
         })
     }
 
@@ -197,8 +176,7 @@ impl OriginalConf {
 struct Keys(Map<String, Value>);
 
 impl Keys {
-    /// Takes a setting out. As in the original, a number may be written as a text; unlike there,
-    /// a text may be written as a number, which passwords sometimes are.
+    /// Takes a setting out. As in the original, a number may be written as a text.
     fn take<T>(
         &mut self,
         key: &'static str,
@@ -222,10 +200,6 @@ impl Keys {
         }
     }
 
-    fn text(&mut self, key: &'static str) -> Result<Option<String>, ConfFault> {
-        self.take(key, "a text", |text| Some(text.to_owned()))
-    }
-
     fn whole<T: TryFrom<u64>>(
         &mut self,
         key: &'static str,
@@ -245,5 +219,11 @@ impl Keys {
     fn seconds(&mut self, key: &'static str) -> Result<Option<Duration>, ConfFault> {
         let read = |text: &str| scaled(text.trim(), 1_000_000_000).map(Duration::from_nanos);
         self.take(key, "a number of seconds", read)
+    }
+
+    /// Those that are left, without the ones that are known to mean nothing.
+    fn unknown(self) -> Vec<String> {
+        let keys = self.0.into_iter().map(|(key, _)| key);
+        keys.filter(|key| !WITHOUT_MEANING.contains(&key.as_str())).collect()
     }
 }

@@ -33,6 +33,7 @@ pub use conf::{ConfError, ConfFault, OriginalConf};
 pub use draft::{TaskDraft, key_of};
 pub use error::TaskFileError;
 pub use layout::{Format, ReadOptions, Separator, UnknownName};
+pub use lines::lines_of;
 pub use quote::quote_words;
 pub use read::{Survey, TaskFile, parse_line, read_tasks, survey};
 pub use show::TaskText;

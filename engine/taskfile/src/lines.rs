@@ -10,6 +10,15 @@ const CUT_BYTES: usize = 512;
 /// What some editors put at the beginning of a file in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// The lines of a text, comments and empty ones among them, as a reader of task files sees them:
+/// without their ends, and the first one without what some editors put before it.
+#[must_use]
+pub fn lines_of(text: &[u8]) -> Vec<&[u8]> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
+}
+
 /// A line that was read; its text is in the caller's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -178,6 +187,16 @@ mod tests {
         let (found, facts) = lines("\u{feff}# comment\n\u{feff}abc".as_bytes());
         assert_eq!(found, [whole(2, "\u{feff}abc")]);
         assert!(facts.has_mark);
+    }
+
+    #[test]
+    fn the_lines_of_a_text_are_those_that_are_read_from_it() {
+        let text = b"\xef\xbb\xbfone\r\ntwo \n\nfour";
+        let all = lines_of(text);
+        assert_eq!(all, [&b"one"[..], b"two ", b"", b"four"]);
+        for (number, _, line) in lines(text).0 {
+            assert_eq!(line, all[number - 1]);
+        }
     }
 
     #[test]

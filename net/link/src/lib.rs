@@ -3,14 +3,20 @@
 //!
 //! A link never blocks. The agent that owns it writes messages into [`Link::outgoing`], calls
 //! [`Link::flush`] once a cycle (one write a flush: that is the batching), calls [`Link::poll`] and
-//! reads the frames that arrived where they lie. Both kinds pass the same tests.
+//! reads the frames that arrived where they lie. An [`Emulator`] puts a network between the two
+//! ends of any link. All kinds pass the same tests.
 #![forbid(unsafe_code)]
 
+mod emulated;
 mod handshake;
 mod park;
 mod ring;
 mod stream;
 
+pub use emulated::{
+    Distribution, EmulatedLink, Emulator, EmulatorCounts, EmulatorHandle, NetworkPath, Shape,
+    Shaper, monotonic_ns,
+};
 pub use handshake::{ClientHandshake, HandshakeError, Identity, ServerHandshake, Visitor};
 pub use park::{CoreWaker, ParkHandle, Parker};
 pub use ring::{RING_BUFFERS, RingLink, ring_pair};
@@ -69,6 +75,11 @@ pub trait Link: Send {
 
     /// Drops the first `bytes` of what was received.
     fn consume(&mut self, bytes: usize);
+
+    /// When the other end flushed what the last poll brought, if it notes that.
+    fn flushed_ns(&self) -> Option<u64> {
+        None
+    }
 
     /// Lets a parker wake up when the link becomes readable or writable.
     ///

@@ -13,10 +13,18 @@ use std::sync::{Arc, OnceLock};
 /// Buffers of one direction: so many batches may be on their way.
 pub const RING_BUFFERS: usize = 16;
 
+/// A full buffer on its way.
+#[derive(Debug)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// When it was flushed; zero where nobody notes that.
+    flushed_ns: u64,
+}
+
 /// One direction.
 #[derive(Debug)]
 struct Channel {
-    full: ArrayQueue<Vec<u8>>,
+    full: ArrayQueue<Batch>,
     empty: ArrayQueue<Vec<u8>>,
     closed: CachePadded<AtomicBool>,
     /// The writer found no empty buffer and wants to be woken when there is one.
@@ -66,7 +74,11 @@ pub struct RingLink {
     outgoing: BatchWriter,
     to_peer: Arc<Channel>,
     from_peer: Arc<Channel>,
+    /// Notes when a batch is flushed, if somebody wants to know.
+    clock: Option<fn() -> u64>,
     received: Vec<u8>,
+    /// When that was flushed, or zero.
+    flushed_ns: u64,
     consumed: usize,
 }
 
@@ -78,13 +90,21 @@ pub fn ring_pair(limits: Limits, batch_max: u16) -> (RingLink, RingLink) {
         outgoing: BatchWriter::new(limits, batch_max, false),
         to_peer: Arc::clone(to_peer),
         from_peer: Arc::clone(from_peer),
+        clock: None,
         received: Vec::new(),
+        flushed_ns: 0,
         consumed: 0,
     };
     (end(&there, &back), end(&back, &there))
 }
 
 impl RingLink {
+    /// From now on tells the other end when each batch was flushed, by this clock: see
+    /// [`Link::flushed_ns`].
+    pub fn stamp_flushes(&mut self, clock: fn() -> u64) {
+        self.clock = Some(clock);
+    }
+
     /// Hands the outgoing buffer over; 0 if the peer has all of them.
     fn push(&mut self) -> usize {
         let Some(mut buffer) = self.to_peer.take_empty() else { return 0 };
@@ -92,11 +112,12 @@ impl RingLink {
         self.hand_over(buffer)
     }
 
-    fn hand_over(&self, buffer: Vec<u8>) -> usize {
-        let bytes = buffer.len();
-        let pushed = self.to_peer.full.push(buffer);
+    fn hand_over(&self, bytes: Vec<u8>) -> usize {
+        let len = bytes.len();
+        let flushed_ns = self.clock.map_or(0, |now| now());
+        let pushed = self.to_peer.full.push(Batch { bytes, flushed_ns });
         debug_assert!(pushed.is_ok(), "there are as many places as buffers");
-        bytes
+        len
     }
 
     /// With batching off every frame travels alone, as it would take a write of its own on a
@@ -166,8 +187,8 @@ impl Link for RingLink {
         // The flag is read first: what was pushed before it was set is still taken.
         let closed = self.from_peer.closed.load(Ordering::Acquire);
         match self.from_peer.full.pop() {
-            Some(buffer) => {
-                self.received = buffer;
+            Some(Batch { bytes, flushed_ns }) => {
+                (self.received, self.flushed_ns) = (bytes, flushed_ns);
                 Ok(self.received.len())
             }
             None if closed => Err(LinkError::Closed),
@@ -182,6 +203,10 @@ impl Link for RingLink {
     fn consume(&mut self, bytes: usize) {
         self.consumed += bytes;
         debug_assert!(self.consumed <= self.received.len(), "no more than was received");
+    }
+
+    fn flushed_ns(&self) -> Option<u64> {
+        (self.flushed_ns > 0).then_some(self.flushed_ns)
     }
 
     fn register(&mut self, handle: &ParkHandle) -> Result<(), LinkError> {

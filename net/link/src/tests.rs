@@ -3,12 +3,17 @@
 //! test.
 
 mod batches;
+mod emulated;
 mod flood;
 mod handshake;
 mod listener;
 mod park;
+mod shape;
 
-use crate::{Endpoint, Link, LinkError, Listener, StreamLink, ring_pair};
+use crate::{
+    Emulator, Endpoint, Link, LinkError, Listener, NetworkPath, Parker, Shape, StreamLink,
+    monotonic_ns, ring_pair,
+};
 use punctual_wire::{
     BatchWriter, FrameKind, FrameReader, Limits, Piece, PieceBody, PieceReader, TxnSequence,
 };
@@ -29,10 +34,15 @@ enum Kind {
     Ring,
     Tcp,
     Unix,
+    /// A ring with a network in it that delays nothing.
+    EmulatedRing,
+    /// A socket with a network in it that delays a little.
+    EmulatedTcp,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Ring, Self::Tcp, Self::Unix];
+    const ALL: [Self; 5] =
+        [Self::Ring, Self::Tcp, Self::Unix, Self::EmulatedRing, Self::EmulatedTcp];
 }
 
 /// Both ends of one link: the near one connected, the far one was accepted.
@@ -44,7 +54,37 @@ fn pair(kind: Kind, batch_max: u16) -> (Box<dyn Link>, Box<dyn Link>) {
         }
         Kind::Tcp => pair_over(&any_port(), batch_max),
         Kind::Unix => pair_over(&socket_in(&folder()), batch_max),
+        Kind::EmulatedRing => emulated(pair(Kind::Ring, batch_max), Shape::NONE),
+        Kind::EmulatedTcp => {
+            let (delay, jitter) = (Duration::from_micros(200), Duration::from_micros(50));
+            emulated(pair(Kind::Tcp, batch_max), Shape::normal(delay, jitter))
+        }
     }
+}
+
+/// Puts a network into a link, on a thread that ends with it.
+fn emulated(
+    (near, far): (Box<dyn Link>, Box<dyn Link>),
+    shape: Shape,
+) -> (Box<dyn Link>, Box<dyn Link>) {
+    let mut emulator = Emulator::new(monotonic_ns);
+    let mut parker = Parker::new().expect("a place to sleep");
+    emulator.set_park(parker.handle());
+    let path = NetworkPath::symmetric(shape);
+    let near = emulator.handle().emulate(near, LIMITS, &path, 1).expect("a running emulator");
+    thread::spawn(move || {
+        while !emulator.is_idle() {
+            if emulator.turn(&mut |_| {}) > 0 {
+                continue;
+            }
+            let left = |due_ns: u64| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns()));
+            // What nobody announces has to wake the thread: a lost wake-up fails the test.
+            let timeout = emulator.next_due_ns().map_or(PATIENCE, left);
+            let look_again = || emulator.turn(&mut |_| {});
+            parker.park(Some(timeout), look_again).expect("a place to sleep");
+        }
+    });
+    (Box::new(near), far)
 }
 
 /// A link outlives the listener that accepted it.

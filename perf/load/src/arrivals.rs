@@ -4,7 +4,12 @@
 //! measured from its intended start, so that a stall counts for all who would have arrived in it,
 //! not only for the one that met it ("coordinated omission").
 
+mod schedule;
+
+pub use schedule::{ArrivalKind, Rates, RatesError, Schedule};
+
 use crate::keys::Rng;
+use schedule::Segment;
 
 const NS_PER_S: f64 = 1e9;
 
@@ -22,23 +27,54 @@ pub struct Arrivals {
 enum Kind {
     Constant {
         index: u64,
+        /// Part of a period that all are later.
+        shift: f64,
     },
     /// Whole nanoseconds and the rest are kept apart: the sum stays exact, however long the run.
-    Poisson {
-        rng: Rng,
-        start_ns: i64,
-        rest_ns: f64,
+    Poisson { rng: Rng, start_ns: i64, rest_ns: f64 },
+    /// A rate that changes. With the expected number of arrivals for a clock, arrivals of any rate
+    /// are arrivals at rate 1: time rescaling, Çinlar, "Introduction to Stochastic Processes", 4.7.
+    Changing {
+        /// `None`: constant gaps in rescaled time.
+        rng: Option<Rng>,
+        segments: Vec<Segment>,
+        at: usize,
+        /// Expected arrivals since the beginning of the segment at `at`.
+        count: f64,
     },
 }
 
 impl Arrivals {
+    /// The part of a schedule that falls to one worker of several.
+    #[must_use]
+    pub fn of(schedule: &Schedule, worker: u64, workers: u64, seed: u64) -> Self {
+        let workers = workers.max(1) as f64;
+        // Gaps between the workers' arrivals are as even as their own.
+        let shift = worker as f64 / workers;
+        match (schedule.steady_rate(), schedule.kind) {
+            (Some(rate), ArrivalKind::Poisson) => Self::poisson(rate / workers, seed),
+            (Some(rate), ArrivalKind::Constant) => {
+                Self { kind: Kind::Constant { index: 0, shift }, ..Self::constant(rate / workers) }
+            }
+            (None, kind) => {
+                let (rng, count) = match kind {
+                    ArrivalKind::Poisson => (Some(Rng::new(seed)), 0.0),
+                    // The first one is at the beginning, as with a steady rate.
+                    ArrivalKind::Constant => (None, shift - 1.0),
+                };
+                let segments = schedule.segments(workers);
+                Self { period_ns: 0.0, kind: Kind::Changing { rng, segments, at: 0, count } }
+            }
+        }
+    }
+
     /// One arrival every `1 / rate_per_s` seconds, the first at 0.
     ///
     /// # Panics
     /// When the rate is not a positive, finite number.
     #[must_use]
     pub fn constant(rate_per_s: f64) -> Self {
-        Self { period_ns: period_ns(rate_per_s), kind: Kind::Constant { index: 0 } }
+        Self { period_ns: period_ns(rate_per_s), kind: Kind::Constant { index: 0, shift: 0.0 } }
     }
 
     /// Independent arrivals: the gaps, the first one included, are exponential with the mean
@@ -57,9 +93,9 @@ impl Arrivals {
     #[inline]
     pub fn next(&mut self) -> i64 {
         match &mut self.kind {
-            Kind::Constant { index } => {
+            Kind::Constant { index, shift } => {
                 // From the index, not from the last start: rounding errors must not add up.
-                let start_ns = (*index as f64 * self.period_ns).round() as i64;
+                let start_ns = ((*index as f64 + *shift) * self.period_ns).round() as i64;
                 *index += 1;
                 start_ns
             }
@@ -69,6 +105,15 @@ impl Arrivals {
                 *rest_ns -= whole_ns;
                 *start_ns += whole_ns as i64;
                 *start_ns
+            }
+            Kind::Changing { rng, segments, at, count } => {
+                *count += rng.as_mut().map_or(1.0, |rng| exponential(rng.next_f64()));
+                while *count >= segments[*at].arrivals() && *at + 1 < segments.len() {
+                    *count -= segments[*at].arrivals();
+                    *at += 1;
+                }
+                let start_s = segments[*at].start_s + segments[*at].time_of(*count);
+                (start_s * NS_PER_S).round() as i64
             }
         }
     }

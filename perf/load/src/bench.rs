@@ -1,21 +1,24 @@
-//! `bench micro`: an engine, a workload on every coordinator worker, and the check of the store
-//! afterwards.
+//! A run of a workload: an engine, a generator on every coordinator worker, and the check of the
+//! store afterwards.
 
 mod journal;
 mod measured;
+mod network;
 mod recover;
 mod traffic;
 
+use crate::drive::{
+    BACKLOG_TIME_MAX, LoadDriver, LoadEvent, LoadSettings, Phase, PhaseCell, RunTotals,
+};
 use crate::environment::Build;
 use crate::hgrm::{HdrFileError, HdrFiles};
 use crate::histogram::new_histogram;
-use crate::micro::{
-    BACKLOG_TIME_MAX, MicroConfig, MicroDriver, MicroEvent, MicroTotals, Phase, PhaseCell,
-};
 use crate::report::Report;
 use crate::summary::LatencySummary;
+use crate::workload::{Generator, Place, Sum, Workload};
 use hdrhistogram::Histogram;
 use measured::Measured;
+use network::figures_of;
 use punctual_runtime::config::Config;
 use punctual_runtime::journal::RecoveryReport;
 use punctual_runtime::{
@@ -48,13 +51,15 @@ pub enum Target {
 
 /// A bench to be run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct Plan<W> {
     /// The engine's configuration.
     pub config: Config,
     /// Where the shards are.
     pub target: Target,
     /// The workload.
-    pub micro: MicroConfig,
+    pub workload: W,
+    /// How its transactions are sent.
+    pub load: LoadSettings,
     /// How long to run before measuring.
     pub warmup: Duration,
     /// How long to measure.
@@ -86,12 +91,14 @@ pub enum BenchError {
     #[error("the workload failed: {0}")]
     Workload(String),
     /// A shard that will not have us, and will not be asked again.
-    #[error("{shard} refused the link: {reason}")]
+    #[error("{shard} refused the link: {reason}{hint}")]
     Refused {
         /// Which shard.
         shard: ShardId,
         /// What it said.
         reason: CloseReason,
+        /// What the reason leaves unsaid, or nothing.
+        hint: String,
     },
     /// A shard that was lost and did not come back.
     #[error("{0}")]
@@ -188,8 +195,8 @@ pub enum Progress {
 ///
 /// # Errors
 /// When there is nothing to report; see [`BenchError`].
-pub fn run(
-    plan: &Plan,
+pub fn run<W: Workload>(
+    plan: &Plan<W>,
     interrupt: &flume::Receiver<()>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, BenchError> {
@@ -217,7 +224,7 @@ pub fn run(
         measured.write_totals(hdr, plan)?;
     }
     let wanted = plan.recover && !interrupted && measured.self_check == "ok";
-    let recovery = wanted.then(|| recover(plan, &measured.totals, interrupt, progress));
+    let recovery = wanted.then(|| recover(plan, &measured.done, interrupt, progress));
     let mut report = measured.report(plan, &info, &counters);
     if let Some(journal) = &mut report.durability {
         journal.recovery = recovery;
@@ -226,14 +233,14 @@ pub fn run(
 }
 
 /// An engine with a driver on every worker.
-struct Started {
+struct Started<W: Workload> {
     engine: Engine,
     phase: PhaseCell,
-    events: flume::Receiver<MicroEvent>,
+    events: flume::Receiver<LoadEvent<W::Generator>>,
 }
 
 /// Starts the engine of a plan, with drivers that begin with this phase.
-fn start(plan: &Plan, first: Phase) -> Result<Started, EngineError> {
+fn start<W: Workload>(plan: &Plan<W>, first: Phase) -> Result<Started<W>, EngineError> {
     let config = plan.config.clone();
     let builder = match plan.target {
         Target::Embedded(transport) => Engine::embedded(config, transport),
@@ -242,15 +249,21 @@ fn start(plan: &Plan, first: Phase) -> Result<Started, EngineError> {
     let (sender, events) = flume::bounded(EVENTS_MAX);
     let phase = PhaseCell::default();
     phase.set(first);
-    let workers = plan.config.process.coordinators;
-    let drivers = (0..workers)
-        .map(|index| {
-            let place = (u64::from(index), u64::from(workers));
-            let shards = plan.config.cluster.shards;
-            MicroDriver::new(&plan.micro, shards, place, phase.clone(), sender.clone())
+    let (cluster, process) = (&plan.config.cluster, &plan.config.process);
+    let drivers = (0..process.coordinators)
+        .map(|worker| {
+            let place = Place {
+                worker: worker.into(),
+                workers: process.coordinators.into(),
+                shards: cluster.shards,
+                slots: process.in_flight,
+                limits: cluster.limits,
+                seed: plan.load.seed,
+            };
+            LoadDriver::new(&plan.workload, &plan.load, &place, phase.clone(), sender.clone())
         })
         .collect();
-    let engine = builder.start_with(drivers)?;
+    let engine = builder.procedures(plan.workload.procedures()).start_with(drivers)?;
     Ok(Started { engine, phase, events })
 }
 
@@ -262,6 +275,7 @@ struct Second {
     reports: usize,
     committed: u64,
     latency: Histogram<u64>,
+    lag: Histogram<u64>,
 }
 
 impl Second {
@@ -272,15 +286,16 @@ impl Second {
             reports: 0,
             committed: 0,
             latency: new_histogram(),
+            lag: new_histogram(),
         }
     }
 }
 
 /// A run under way.
-struct Run<'a> {
-    plan: &'a Plan,
+struct Run<'a, W: Workload> {
+    plan: &'a Plan<W>,
     phase: PhaseCell,
-    events: flume::Receiver<MicroEvent>,
+    events: flume::Receiver<LoadEvent<W::Generator>>,
     interrupt: &'a flume::Receiver<()>,
     progress: &'a mut dyn FnMut(Progress),
     workers: usize,
@@ -293,11 +308,11 @@ struct Run<'a> {
     measure_began: Instant,
 }
 
-impl<'a> Run<'a> {
+impl<'a, W: Workload> Run<'a, W> {
     fn new(
-        plan: &'a Plan,
+        plan: &'a Plan<W>,
         phase: PhaseCell,
-        events: flume::Receiver<MicroEvent>,
+        events: flume::Receiver<LoadEvent<W::Generator>>,
         interrupt: &'a flume::Receiver<()>,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
@@ -317,11 +332,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn stages(&mut self, engine: &Engine) -> Result<Measured, BenchError> {
+    fn stages(&mut self, engine: &Engine) -> Result<Measured<W>, BenchError> {
         self.connect()?;
         self.stage(Stage::Load);
         self.collect(Stage::Load, BULK_TIMEOUT, |event| {
-            matches!(event, MicroEvent::PhaseDone(Phase::Load)).then_some(())
+            matches!(event, LoadEvent::Loaded).then_some(())
         })?;
         if self.interrupted {
             return Err(BenchError::Interrupted);
@@ -333,17 +348,20 @@ impl<'a> Run<'a> {
         // Intervals count from here.
         self.hdr = self.plan.hdr.as_deref().map(HdrFiles::create).transpose()?;
         let before = Traffic::read(engine.counters());
+        let network = engine.network();
         self.run_for(Stage::Measure, Phase::Measure, self.plan.duration)?;
         let after = Traffic::read(engine.counters());
-        let totals = self.drain()?;
+        let network =
+            network.zip(engine.network()).map(|(before, after)| figures_of(&before, after));
+        let (totals, done) = self.drain()?;
         let lost = self.lost();
         let self_check = match (totals.check_ends(), &lost) {
             (Err(why), _) => why,
             (Ok(()), Some(why)) => format!("not run: {why}"),
-            (Ok(()), None) => self.verify(&totals)?,
+            (Ok(()), None) => self.verify(&done)?,
         };
         let traffic = after.since(&before);
-        Ok(Measured { totals, traffic, self_check, lost })
+        Ok(Measured { totals, done, traffic, network, self_check, lost })
     }
 
     fn stage(&mut self, stage: Stage) {
@@ -354,7 +372,7 @@ impl<'a> Run<'a> {
         self.stage(Stage::Connect);
         let within = self.plan.config.process.connect_timeout;
         let connected = self.collect(Stage::Connect, within, |event| {
-            matches!(event, MicroEvent::Connected).then_some(())
+            matches!(event, LoadEvent::Connected).then_some(())
         });
         match connected {
             Err(BenchError::StageTimeout(..)) => {
@@ -374,7 +392,7 @@ impl<'a> Run<'a> {
         &mut self,
         stage: Stage,
         timeout: Duration,
-        take: impl Fn(&MicroEvent) -> Option<T>,
+        take: impl Fn(&LoadEvent<W::Generator>) -> Option<T>,
     ) -> Result<Vec<T>, BenchError> {
         let deadline = Instant::now() + timeout;
         let mut taken = Vec::new();
@@ -397,7 +415,7 @@ impl<'a> Run<'a> {
     }
 
     /// The next event, or `None` after a moment. Notices interruptions and dead workers.
-    fn next_event(&mut self) -> Result<Option<MicroEvent>, BenchError> {
+    fn next_event(&mut self) -> Result<Option<LoadEvent<W::Generator>>, BenchError> {
         if self.interrupt.try_recv().is_ok() && !self.interrupted {
             self.interrupted = true;
             (self.progress)(Progress::Interrupted);
@@ -411,16 +429,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn note(&mut self, stage: Stage, event: MicroEvent) -> Result<(), BenchError> {
+    fn note(&mut self, stage: Stage, event: LoadEvent<W::Generator>) -> Result<(), BenchError> {
         match event {
-            MicroEvent::Failed(why) => return Err(BenchError::Workload(why)),
-            MicroEvent::Refused { shard, reason } => {
-                return Err(BenchError::Refused { shard, reason });
+            LoadEvent::Failed(why) => return Err(BenchError::Workload(why)),
+            LoadEvent::Refused { shard, reason } => {
+                let hint = hint(reason, &self.plan.workload);
+                return Err(BenchError::Refused { shard, reason, hint });
             }
-            MicroEvent::LinkUp { shard } => {
+            LoadEvent::LinkUp { shard } => {
                 self.down.remove(&shard.0);
             }
-            MicroEvent::LinkDown { shard, why } => {
+            LoadEvent::LinkDown { shard, why } => {
                 let text = format!("{shard}: {why}");
                 let since = self.down.get(&shard.0).map_or_else(Instant::now, |(since, _)| *since);
                 // A link that is tried again and again is reported once.
@@ -431,13 +450,13 @@ impl<'a> Run<'a> {
                     });
                 }
             }
-            MicroEvent::Interval { measured, committed, latency } => {
-                self.note_interval(measured, committed, &latency)?;
+            LoadEvent::Interval { measured, committed, latency, lag } => {
+                self.note_interval(measured, committed, &latency, &lag)?;
             }
-            MicroEvent::Connected
-            | MicroEvent::PhaseDone(_)
-            | MicroEvent::Drained(_)
-            | MicroEvent::Verified { .. } => {}
+            LoadEvent::Connected
+            | LoadEvent::Loaded
+            | LoadEvent::Drained(_)
+            | LoadEvent::Verified(_) => {}
         }
         Ok(())
     }
@@ -448,6 +467,7 @@ impl<'a> Run<'a> {
         measured: bool,
         committed: u64,
         latency: &Histogram<u64>,
+        lag: &Histogram<u64>,
     ) -> Result<(), BenchError> {
         match (measured, self.second.measured) {
             // Workers report each at their own time: what is left of the warm-up is dropped.
@@ -461,6 +481,7 @@ impl<'a> Run<'a> {
         second.reports += 1;
         second.committed += committed;
         second.latency.add(latency).expect("all histograms have the same bounds");
+        second.lag.add(lag).expect("all histograms have the same bounds");
         if second.reports < self.workers {
             return Ok(());
         }
@@ -476,8 +497,13 @@ impl<'a> Run<'a> {
         let rate_tps = second.committed as f64 / len.as_secs_f64().max(1e-9);
         let elapsed = began.elapsed();
         if measured && let Some(hdr) = &mut self.hdr {
-            let series = if self.plan.micro.rate.is_some() { "intended" } else { "latency" };
-            hdr.interval(series, elapsed.saturating_sub(len), len, &second.latency)?;
+            let start = elapsed.saturating_sub(len);
+            if self.plan.load.schedule.is_some() {
+                hdr.interval("intended", start, len, &second.latency)?;
+                hdr.interval("lag", start, len, &second.lag)?;
+            } else {
+                hdr.interval("latency", start, len, &second.latency)?;
+            }
         }
         // The rest of a second at the end of a stage is in the totals, but its rate says little.
         if len >= SECOND_MIN {
@@ -517,31 +543,32 @@ impl<'a> Run<'a> {
         lost.map(|(shard, (_, why))| format!("shard {shard} is out of reach: {why}"))
     }
 
-    fn drain(&mut self) -> Result<MicroTotals, BenchError> {
+    fn drain(&mut self) -> Result<(RunTotals, DoneOf<W>), BenchError> {
         self.stage(Stage::Drain);
         self.phase.set(Phase::Drain);
         let process = &self.plan.config.process;
         let mut timeout = process.deadline + process.request_timeout + Duration::from_secs(10);
-        if self.plan.micro.rate.is_some() {
+        if self.plan.load.schedule.is_some() {
             timeout += BACKLOG_TIME_MAX;
         }
         let drained = self.collect(Stage::Drain, timeout, |event| match event {
-            MicroEvent::Drained(totals) => Some((**totals).clone()),
+            LoadEvent::Drained(both) => Some((**both).clone()),
             _ => None,
         })?;
-        let mut all = MicroTotals::default();
-        for one in &drained {
-            all.merge(one);
+        let (mut totals, mut done) = (RunTotals::default(), DoneOf::<W>::default());
+        for (one, its) in &drained {
+            totals.add(one);
+            done.add(its);
         }
-        Ok(all)
+        Ok((totals, done))
     }
 
-    /// Compares the sums of all counters with the increments that were acknowledged.
-    fn verify(&mut self, totals: &MicroTotals) -> Result<String, BenchError> {
+    /// Compares what the store holds with what was acknowledged.
+    fn verify(&mut self, done: &DoneOf<W>) -> Result<String, BenchError> {
         self.stage(Stage::Verify);
         self.phase.set(Phase::Verify);
         let verified = self.collect(Stage::Verify, BULK_TIMEOUT, |event| match event {
-            MicroEvent::Verified { sums, missing } => Some((sums.clone(), *missing)),
+            LoadEvent::Verified(found) => Some((**found).clone()),
             _ => None,
         });
         let verified = match verified {
@@ -553,19 +580,31 @@ impl<'a> Run<'a> {
             ) => return Ok(format!("not run: {why}")),
             outcome => outcome?,
         };
-        let missing: u64 = verified.iter().map(|(_, missing)| *missing).sum();
-        if missing > 0 {
-            return Ok(format!("{missing} of the loaded keys are missing"));
+        let mut all = <W::Generator as Generator>::Found::default();
+        for found in &verified {
+            all.add(found);
         }
-        let mut all = vec![0; usize::from(self.plan.config.cluster.shards)];
-        for (sums, _) in &verified {
-            for (all, sum) in all.iter_mut().zip(sums) {
-                *all += sum;
-            }
-        }
-        Ok(totals.check_sums(&all).err().unwrap_or_else(|| "ok".to_owned()))
+        let checked = self.plan.workload.check_store(done, &all);
+        Ok(checked.err().unwrap_or_else(|| "ok".to_owned()))
     }
 }
+
+/// What a reason leaves unsaid: procedures are part of what the members of a cluster agree on.
+fn hint(reason: CloseReason, workload: &impl Workload) -> String {
+    let name = workload.name();
+    match (reason, workload.procedures().is_empty()) {
+        (CloseReason::ClusterConfig, false) => {
+            format!(", and the shards started with punctual serve --workload {name}")
+        }
+        (CloseReason::ClusterConfig, true) => {
+            format!(", and for {name} the shards started without --workload")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What a workload's transactions have done.
+type DoneOf<W> = <<W as Workload>::Generator as Generator>::Done;
 
 impl PartialOrd for Stage {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {

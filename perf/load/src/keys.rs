@@ -48,6 +48,11 @@ impl Rng {
         (self.next_u64() >> 11) as f64 * UNIT_STEP
     }
 
+    /// A rank, counted from 0, by this law.
+    pub(crate) fn rank(&mut self, law: &Zipf<f64>) -> u64 {
+        law.sample(&mut self.inner) as u64 - 1
+    }
+
     /// True with probability `p`: never where `p` is at most 0, always where it is at least 1.
     #[inline]
     pub fn chance(&mut self, p: f64) -> bool {

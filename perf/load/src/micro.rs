@@ -1,41 +1,29 @@
 //! The micro workload: transactions of a few distinct keys, each read or incremented, on one shard
 //! or on several.
 //!
-//! One driver a coordinator worker. It goes through the phases that the bench sets for all workers
-//! at once: load the keys, run (warm up, then measure), drain, verify. What it learns it sends to
-//! the bench; nothing it does on the way of a transaction waits or allocates.
+//! The check: every counter is read afterwards, and on each shard they must sum up to the
+//! increments that were acknowledged there.
 
-mod choose;
-mod driver;
-mod flights;
+mod generator;
 #[cfg(test)]
 mod tests;
-mod totals;
 
-pub use driver::MicroDriver;
-pub use totals::{MicroTotals, Punctuality};
+pub use generator::MicroMaker;
 
-use hdrhistogram::Histogram;
-use punctual_runtime::{CloseReason, Key, ShardId};
+use crate::counting::{Counted, Counting, Counts, OP_HEAD_BYTES};
+use crate::workload::{Place, Workload};
+use punctual_runtime::Key;
 use punctual_wire::{Limits, shard_of};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use serde_json::{Map, Value, json};
 
-/// Most operations of one transaction while keys are loaded or verified.
-const BULK_OPS_MAX: u16 = 64;
-/// What an operation or a result takes beside its value, generously.
-const OP_HEAD_BYTES: usize = 32;
 /// Keys a shard, on average, above which none of them can have too few: nobody has to count.
 const KEYS_PER_OP_MANY: u64 = 64;
 /// Most shards of one transaction.
 pub const SPAN_MAX: u16 = 64;
-/// How long an open loop goes on after its end with what was meant to start before it.
-pub const BACKLOG_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// What is to be run. The same for all workers but for the seed.
+/// What is to be run.
 #[derive(Debug, Clone)]
-pub struct MicroConfig {
+pub struct Micro {
     /// Distinct keys of a transaction.
     pub ops: u16,
     /// Share of the operations that read, 0 to 1; the others add one.
@@ -50,51 +38,9 @@ pub struct MicroConfig {
     pub value_size: usize,
     /// Exponent of the keys' popularity; 0 is uniform.
     pub skew: f64,
-    /// Intended arrivals a second at all workers together; `None` for a closed loop.
-    pub rate: Option<f64>,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Transactions submitted in one turn, so that one frame leaves while the next is made.
-    pub burst: u32,
-    /// Transactions in flight a worker.
-    pub in_flight: u32,
 }
 
-impl MicroConfig {
-    /// Says why this workload would not do what it says on a cluster with these limits.
-    ///
-    /// # Errors
-    /// What stands against it, in the words of the command line.
-    pub fn check(&self, shards: u16, limits: &Limits) -> Result<(), String> {
-        let Self { ops, value_size, .. } = self;
-        let value_bytes_max = limits.value_bytes_max as usize;
-        if !(8..=value_bytes_max).contains(value_size) {
-            return Err(format!("--value-size {value_size} is outside 8..={value_bytes_max}"));
-        }
-        if *ops > limits.ops_max {
-            return Err(format!("--ops {ops} is above the limit of {}", limits.ops_max));
-        }
-        self.check_span(shards)?;
-        self.check_keys(shards)?;
-        // A get returns the whole value; long values of a reply that is full are left out.
-        let results = usize::from(*ops) * (value_size + OP_HEAD_BYTES);
-        let (room, body) = (limits.results_bytes_max(), limits.body_bytes_max());
-        if self.reads > 0.0 && results > room {
-            return Err(format!(
-                "--ops {ops} values of --value-size {value_size} make a reply of up to {results} \
-                 bytes, more than {room}; lower one of them or raise frame_bytes_max"
-            ));
-        }
-        let request = usize::from(*ops) * OP_HEAD_BYTES;
-        if request > body {
-            return Err(format!(
-                "--ops {ops} make a request of up to {request} bytes, more than {body}; lower it \
-                 or raise frame_bytes_max"
-            ));
-        }
-        Ok(())
-    }
-
+impl Micro {
     fn check_span(&self, shards: u16) -> Result<(), String> {
         let Self { ops, cross, span, .. } = self;
         if *cross <= 0.0 {
@@ -139,103 +85,72 @@ impl MicroConfig {
             )),
         }
     }
-
-    /// Operations of one transaction while keys are loaded or verified: no more than fit a reply.
-    fn bulk_ops(&self, limits: &Limits) -> u16 {
-        let fit = limits.results_bytes_max() / (self.value_size + OP_HEAD_BYTES);
-        let fit = u16::try_from(fit).unwrap_or(u16::MAX);
-        fit.clamp(1, limits.ops_max.clamp(1, BULK_OPS_MAX))
-    }
 }
 
-/// Where all workers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Phase {
-    /// Put every key.
-    Load,
-    /// Run, without recording.
-    WarmUp,
-    /// Run and record.
-    Measure,
-    /// Submit no more and wait for what is in flight.
-    Drain,
-    /// Read every key.
-    Verify,
-    /// Stop.
-    Done,
-}
+impl Workload for Micro {
+    type Generator = Counting<MicroMaker>;
 
-impl Phase {
-    const ALL: [Self; 6] =
-        [Self::Load, Self::WarmUp, Self::Measure, Self::Drain, Self::Verify, Self::Done];
-}
-
-/// The phase, set by the bench and looked at by every worker once a turn.
-#[derive(Debug, Clone)]
-pub struct PhaseCell(Arc<AtomicU8>);
-
-impl Default for PhaseCell {
-    fn default() -> Self {
-        Self(Arc::new(AtomicU8::new(Phase::Load as u8)))
-    }
-}
-
-impl PhaseCell {
-    /// Moves all workers on.
-    pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+    fn name(&self) -> &'static str {
+        "micro"
     }
 
-    fn get(&self) -> Phase {
-        Phase::ALL[usize::from(self.0.load(Ordering::Acquire)).min(Phase::ALL.len() - 1)]
+    fn check(&self, shards: u16, limits: &Limits) -> Result<(), String> {
+        let Self { ops, value_size, .. } = self;
+        let value_bytes_max = limits.value_bytes_max as usize;
+        if !(8..=value_bytes_max).contains(value_size) {
+            return Err(format!("--value-size {value_size} is outside 8..={value_bytes_max}"));
+        }
+        if *ops > limits.ops_max {
+            return Err(format!("--ops {ops} is above the limit of {}", limits.ops_max));
+        }
+        self.check_span(shards)?;
+        self.check_keys(shards)?;
+        // A get returns the whole value; long values of a reply that is full are left out.
+        let results = usize::from(*ops) * (value_size + OP_HEAD_BYTES);
+        let (room, body) = (limits.results_bytes_max(), limits.body_bytes_max());
+        if self.reads > 0.0 && results > room {
+            return Err(format!(
+                "--ops {ops} values of --value-size {value_size} make a reply of up to {results} \
+                 bytes, more than {room}; lower one of them or raise frame_bytes_max"
+            ));
+        }
+        let request = usize::from(*ops) * OP_HEAD_BYTES;
+        if request > body {
+            return Err(format!(
+                "--ops {ops} make a request of up to {request} bytes, more than {body}; lower it \
+                 or raise frame_bytes_max"
+            ));
+        }
+        Ok(())
     }
-}
 
-/// What a worker tells the bench.
-#[derive(Debug)]
-pub enum MicroEvent {
-    /// The links to all shards are up for the first time.
-    Connected,
-    /// A link is up.
-    LinkUp {
-        /// To which shard.
-        shard: ShardId,
-    },
-    /// A link went down or could not be brought up.
-    LinkDown {
-        /// To which shard.
-        shard: ShardId,
-        /// What happened.
-        why: String,
-    },
-    /// Its part of the work of this phase is done.
-    PhaseDone(Phase),
-    /// A transaction can never work.
-    Failed(String),
-    /// A shard will not have us, and will not be asked again.
-    Refused {
-        /// Which shard.
-        shard: ShardId,
-        /// What it said.
-        reason: CloseReason,
-    },
-    /// Progress while running.
-    Interval {
-        /// Whether it belongs to the measured part.
-        measured: bool,
-        /// Transactions that committed since the last one.
-        committed: u64,
-        /// Response times since the last one, in nanoseconds.
-        latency: Box<Histogram<u64>>,
-    },
-    /// All that was measured; sent when the worker has drained.
-    Drained(Box<MicroTotals>),
-    /// Sums of the counters of its keys.
-    Verified {
-        /// The sum on each shard.
-        sums: Vec<i64>,
-        /// Keys that were not there.
-        missing: u64,
-    },
+    fn parameters(&self) -> Map<String, Value> {
+        let Self { ops, reads, cross, span, keys, value_size, skew } = self;
+        let span = (*cross > 0.0).then_some(*span);
+        let all = json!({
+            "ops": ops, "reads": reads, "keys": keys, "value_size": value_size, "skew": skew,
+            "cross": cross, "span": span,
+        });
+        crate::workload::map_of(all)
+    }
+
+    fn describe(&self) -> String {
+        let Self { ops, reads, keys, skew, .. } = self;
+        let zipf = if *skew > 0.0 { format!(" (Zipf {skew})") } else { String::new() };
+        format!("{ops} ops ({:.0} % reads) on {keys} keys{zipf}", reads * 100.0)
+    }
+
+    fn shards_each(&self, _shards: u16) -> f64 {
+        1.0 + self.cross * f64::from(self.span.saturating_sub(1))
+    }
+
+    fn generator(&self, place: &Place) -> Counting<MicroMaker> {
+        let span_max = if self.cross > 0.0 { self.span } else { 1 };
+        let maker = MicroMaker::new(self, place);
+        Counting::new(maker, place, self.keys, (self.value_size, 0), span_max)
+    }
+
+    fn check_store(&self, done: &Counts, found: &Counted) -> Result<(), String> {
+        done.check(found)
+    }
 }

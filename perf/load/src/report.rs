@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::summary::{LatencySummary, fmt_ns_or_dash};
@@ -59,19 +60,16 @@ pub struct Report {
     pub coordinators: usize,
     /// Most transactions under way at a time, for each coordinator.
     pub in_flight: usize,
-    /// Operations of a transaction.
-    pub ops: usize,
-    /// Share of the operations that only read, 0 to 1.
-    pub reads: f64,
-    /// Size of the key space.
-    pub keys: u64,
-    /// Bytes of a value.
-    pub value_size: usize,
-    /// Exponent of the keys' popularity; 0 is uniform.
-    pub skew: f64,
+    /// What was chosen of the workload, each a field of its own, such as `ops` and `keys`: named as
+    /// the options are.
+    #[serde(flatten)]
+    pub parameters: Map<String, Value>,
+    /// The same for people.
+    #[serde(default)]
+    pub description: String,
     /// Most messages put into one frame.
     pub batch: usize,
-    /// Intended arrivals a second, all coordinators together; `null` in a closed loop.
+    /// Intended arrivals a second, all coordinators together, on average; `null` in a closed loop.
     pub rate: Option<f64>,
     /// Seed of the workload.
     pub seed: u64,
@@ -120,10 +118,6 @@ pub struct Report {
     pub environment: Environment,
     /// What makes the numbers less than they could be, a sentence each.
     pub warnings: Vec<String>,
-    /// Share of the transactions that were to touch several shards, 0 to 1.
-    pub cross: f64,
-    /// Shards that each of those touches; `null` where there were to be none.
-    pub span: Option<u16>,
     /// Share of `committed` that touched several shards; `null` where nothing committed.
     pub cross_share: Option<f64>,
     /// Those of `committed` that had a stamp, because they touched several shards.
@@ -149,6 +143,49 @@ pub struct Report {
     pub whole_run: WholeRun,
     /// What the shards of this process wrote to their journals; `null` where none has one.
     pub durability: Option<JournalFigures>,
+    /// How arrivals were spread, `poisson` or `constant`; `null` in a closed loop.
+    #[serde(default)]
+    pub arrivals: Option<String>,
+    /// Their rates as they were asked for, such as `1000..5000`; `null` in a closed loop.
+    #[serde(default)]
+    pub rates: Option<String>,
+    /// The network that was emulated; `null` where there was none.
+    #[serde(default)]
+    pub network: Option<NetworkFigures>,
+    /// The kinds of transactions, where there are several.
+    #[serde(default)]
+    pub kinds: Vec<KindFigures>,
+    /// What only this workload has, such as `new_orders`.
+    #[serde(default)]
+    pub figures: Map<String, Value>,
+}
+
+/// An emulated network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkFigures {
+    /// Its name, or the file that says what it is like.
+    pub name: String,
+    /// The longest one-way delay between any two agents, without jitter.
+    pub delay_max_ns: u64,
+    /// By how much later than it should batches were delivered.
+    pub added_error_ns: LatencySummary,
+    /// Batches that were delayed.
+    pub delayed: u64,
+    /// Those that were lost and came again.
+    pub lost: u64,
+}
+
+/// The transactions of one kind in the measured part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KindFigures {
+    /// Its name.
+    pub name: String,
+    /// Those that committed.
+    pub committed: u64,
+    /// Those that were undone for a reason of their own.
+    pub aborted: u64,
+    /// From sending to the outcome; in an open loop from the intended start.
+    pub latency_ns: LatencySummary,
 }
 
 /// What one shard did while measuring.
@@ -330,11 +367,8 @@ mod tests {
             shards: 2,
             coordinators: 3,
             in_flight: 64,
-            ops: 4,
-            reads: 0.5,
-            keys: 1_000_000,
-            value_size: 8,
-            skew: 0.0,
+            parameters: crate::workload::map_of(serde_json::json!({ "keys": 9, "ops": 4 })),
+            description: "4 ops on 9 keys".to_owned(),
             batch: 16,
             rate: None,
             seed: 1,
@@ -366,8 +400,6 @@ mod tests {
             counters: BTreeMap::from([("stalls".to_owned(), 9)]),
             environment: environment(),
             warnings: Vec::new(),
-            cross: 0.5,
-            span: Some(2),
             cross_share: Some(0.498),
             stamped: 6_000_000,
             on_time_ratio: Some(0.999),
@@ -380,6 +412,11 @@ mod tests {
             estimator: "window-percentile".to_owned(),
             whole_run: WholeRun { submitted: 9, committed: 8, unknown: 1, ..WholeRun::default() },
             durability: Some(journal()),
+            arrivals: None,
+            rates: None,
+            network: None,
+            kinds: Vec::new(),
+            figures: Map::new(),
         }
     }
 
@@ -416,12 +453,13 @@ mod tests {
     #[test]
     fn fields_come_in_the_documented_order() {
         let text = serde_json::to_string(&report()).expect("a report is JSON");
-        let fields = "schema program workload transport shards coordinators in_flight ops reads \
-            keys value_size skew batch rate seed duration_s warmup_s committed aborted refused \
+        let fields = "schema program workload transport shards coordinators in_flight keys ops \
+            description batch rate seed duration_s warmup_s committed aborted refused \
             unknown late busy retries throughput_tps latency_ns intended_latency_ns lag_ns \
             open_loop_valid frames_sent messages_per_frame bytes_per_key self_check counters \
-            environment warnings cross span cross_share stamped on_time_ratio late_ns hold_ns \
-            agreement_ns proposals_per_frame per_shard headroom_ns estimator whole_run durability";
+            environment warnings cross_share stamped on_time_ratio late_ns hold_ns \
+            agreement_ns proposals_per_frame per_shard headroom_ns estimator whole_run durability \
+            arrivals rates network kinds figures";
         let mut rest = text.as_str();
         for field in fields.split_whitespace() {
             let (_, after) = rest

@@ -11,6 +11,7 @@
 //! by itself goes wrong here in seconds, and as often as one likes.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod chaos;
 mod check;
 mod clock;

@@ -1,6 +1,7 @@
 //! Answers in JSON, good ones and others.
 
 use crate::ask::AskError;
+use crate::listing::QueryError;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use punctual_runtime::tasks::{TaskClientError, TaskFault};
@@ -38,6 +39,12 @@ impl Refusal {
     /// Not now.
     pub(super) fn unavailable(why: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        Self::bad(error.to_string())
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Counter,
     /// Up and down.
     Gauge,
+    /// How many of what was measured are no larger than each of some bounds.
+    Histogram,
 }
 
 /// Text under way.
@@ -27,6 +29,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         // Writing to a string cannot fail.
         let _ = write!(self.text, "# HELP {name} ");
@@ -58,6 +61,25 @@ impl Exposition {
     /// A metric with one value.
     pub(crate) fn single(&mut self, name: &str, kind: Kind, help: &str, value: f64) {
         self.metric(name, kind, help).value(name, &[], value);
+    }
+
+    /// A metric that is a distribution: bounds with how many are no larger, ascending, and the sum
+    /// and the number of all.
+    pub(crate) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds: impl IntoIterator<Item = (f64, u64)>,
+        (sum, count): (f64, u64),
+    ) {
+        self.metric(name, Kind::Histogram, help);
+        let bucket = format!("{name}_bucket");
+        for (bound, below) in bounds {
+            self.value(&bucket, &[("le", bound.to_string().as_str())], below as f64);
+        }
+        self.value(&bucket, &[("le", "+Inf")], count as f64);
+        self.value(&format!("{name}_sum"), &[], sum);
+        self.value(&format!("{name}_count"), &[], count as f64);
     }
 
     /// All of it.
@@ -94,6 +116,17 @@ mod tests {
             text.finish(),
             "# HELP m a \"b\"\\nc \\\\d\n# TYPE m gauge\n\
              m{job=\"say \\\"hi\\\"\\n\\\\o/\",state=\"é\"} 1.5\n"
+        );
+    }
+
+    #[test]
+    fn a_histogram_ends_with_all_of_it() {
+        let mut text = Exposition::default();
+        text.histogram("m", "help", [(0.001, 2), (4.0, 3)], (7.5, 4));
+        assert_eq!(
+            text.finish(),
+            "# HELP m help\n# TYPE m histogram\nm_bucket{le=\"0.001\"} 2\nm_bucket{le=\"4\"} 3\n\
+             m_bucket{le=\"+Inf\"} 4\nm_sum 7.5\nm_count 4\n"
         );
     }
 

@@ -8,5 +8,7 @@ mod events;
 mod farm;
 mod http;
 mod metrics;
+mod observer;
 mod orders;
 mod rules;
+mod visitor;

@@ -14,6 +14,7 @@ fn read(text: &str) -> Samples {
     assert!(text.ends_with('\n'), "the last line has an end");
     let (mut samples, mut seen) = (Samples::new(), BTreeSet::new());
     let (mut current, mut helped) = (String::new(), String::new());
+    let mut is_histogram = false;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').expect("a name and a text");
@@ -24,12 +25,16 @@ fn read(text: &str) -> Samples {
             let (name, kind) = rest.split_once(' ').expect("a name and a kind");
             assert_eq!(name, helped, "{line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             current = name.to_owned();
+            is_histogram = kind == "histogram";
         } else {
             let (series, value) = line.rsplit_once(' ').expect("a value");
             let name = series.split('{').next().expect("a name");
-            assert_eq!(name, current, "{line}");
+            let is_part = ["_bucket", "_sum", "_count"].into_iter().any(|end| {
+                is_histogram && name.strip_suffix(end).is_some_and(|name| name == current)
+            });
+            assert!(is_part || !is_histogram && name == current, "{line}");
             check_labels(&series[name.len()..]);
             let value = value.parse().unwrap_or_else(|error| panic!("{error}: {line}"));
             assert!(samples.insert(series.to_owned(), value).is_none(), "{line} comes twice");
@@ -98,6 +103,8 @@ fn the_metrics_are_well_formed_and_say_what_there_is() {
         ("punctual_job_tasks{job=\"say \\\"hi\\\" \\\\o/\",state=\"done\"}", 2.0),
         ("punctual_workers{state=\"idle\"}", 1.0),
         ("punctual_worker_up{worker=\"w 1/ä\",host=\"\"}", 1.0),
+        ("punctual_task_lease_seconds_count", 3.0),
+        ("punctual_task_lease_seconds_bucket{le=\"+Inf\"}", 3.0),
         ("punctual_worker_slots{worker=\"w 1/ä\",host=\"\"}", 2.0),
         ("punctual_worker_done_total{worker=\"w 1/ä\",host=\"\"}", 2.0),
         ("punctual_worker_failed_total{worker=\"w 1/ä\",host=\"\"}", 1.0),
@@ -107,9 +114,27 @@ fn the_metrics_are_well_formed_and_say_what_there_is() {
     ] {
         assert_eq!(samples.get(series), Some(&value), "{series} in\n{text}");
     }
+    check_histogram(&samples, "punctual_task_queue_wait_seconds");
+    check_histogram(&samples, "punctual_task_lease_seconds");
     worker.drain();
     worker.wait().expect("an orderly end");
     farm.stop();
+}
+
+/// Fails unless the buckets ascend to the number of all.
+fn check_histogram(samples: &Samples, name: &str) {
+    let start = format!("{name}_bucket{{le=\"");
+    let bound = |series: &str| {
+        let bound = series.strip_prefix(&start)?.strip_suffix("\"}")?;
+        Some(bound.trim_start_matches('+').parse::<f64>().expect("a bound"))
+    };
+    let buckets = samples.iter().filter_map(|(series, count)| Some((bound(series)?, *count)));
+    let mut buckets: Vec<(f64, f64)> = buckets.collect();
+    buckets.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    assert!(buckets.len() > 30, "{buckets:?}");
+    assert!(buckets.is_sorted_by(|(_, one), (_, other)| one <= other), "{buckets:?}");
+    let all = samples[&format!("{name}_count")];
+    assert_eq!(buckets.last(), Some(&(f64::INFINITY, all)));
 }
 
 #[test]

@@ -28,6 +28,11 @@ pub(super) struct HttpArgs {
     http_token_file: Option<PathBuf>,
 }
 
+/// The token of the environment, if there is one.
+pub(super) fn token_of_environment() -> Option<String> {
+    env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())
+}
+
 /// Reads where to listen.
 fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
@@ -46,7 +51,7 @@ impl HttpArgs {
         match (&self.http_token, &self.http_token_file) {
             (Some(token), _) => Ok(Some(token.clone())),
             (None, Some(path)) => token::read("--http-token-file", path).map(Some),
-            (None, None) => Ok(env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())),
+            (None, None) => Ok(token_of_environment()),
         }
     }
 

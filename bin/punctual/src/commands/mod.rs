@@ -6,16 +6,19 @@ mod http;
 pub(crate) mod journal;
 mod output;
 pub(crate) mod owd;
+pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod sim;
+pub(crate) mod study;
 pub(crate) mod task;
 mod token;
+pub(crate) mod top;
 
-use punctual_dashboard::DashboardError;
+use punctual_dashboard::{DashboardError, VisitError};
 use punctual_load::BenchError;
 use punctual_load::pingpong::PingPongError;
 use punctual_process::ProcessError;
-use punctual_redis::{BrokerError, RedisError};
+use punctual_redis::RedisError;
 use punctual_runtime::config::ConfigError;
 use punctual_runtime::tasks::{TaskClientError, TaskServerError, TaskWorkerError};
 use punctual_runtime::{EngineError, JournalError};
@@ -48,6 +51,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             || cause.downcast_ref::<BenchError>().is_some_and(BenchError::is_usage)
             || cause.downcast_ref::<PingPongError>().is_some_and(PingPongError::is_usage)
             || cause.downcast_ref::<DashboardError>().is_some_and(DashboardError::is_usage)
+            || cause.downcast_ref::<VisitError>().is_some_and(VisitError::is_usage)
+            || study::is_usage(cause)
             || is_usage_of_tasks(cause)
     });
     if usage { USAGE } else { FAILED }
@@ -60,7 +65,6 @@ fn is_usage_of_tasks(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<TaskClientError>().is_some_and(TaskClientError::is_usage)
         || cause.downcast_ref::<TaskWorkerError>().is_some_and(TaskWorkerError::is_usage)
         || cause.downcast_ref::<RedisError>().is_some_and(RedisError::is_usage)
-        || cause.downcast_ref::<BrokerError>().is_some_and(BrokerError::is_usage)
         || matches!(cause.downcast_ref::<TaskFileError>(), Some(TaskFileError::Open { .. }))
         || matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::TaskDirs { .. }))
 }

@@ -5,10 +5,12 @@ use crate::commands::{UsageError, journal};
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use flume::RecvTimeoutError;
 use punctual_dashboard::Source;
+use punctual_load::workload;
 use punctual_runtime::config::{Config, DurabilityMode, Modes};
-use punctual_runtime::{Counter, Engine, OwdWatch, ProbeRow};
+use punctual_runtime::{Counter, Engine, OwdWatch, ProbeRow, Procedures};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,6 +26,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
   punctual serve --config docs/examples/two-shards.toml --shards 1    second terminal
   punctual serve --config docs/examples/one-shard.toml --durability journal --journal-dir data
   punctual serve --config docs/examples/one-shard.toml --http 7472    with a page to watch
+  punctual serve --config docs/examples/one-shard.toml --workload ycsb    for a bench of ycsb
 
 What a shard holds is in memory and gone when the process ends, unless the shard has a journal as
 well (--durability, or the section [durability] of the file). Then it goes on from that at the next
@@ -46,6 +49,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     journal_dir: Option<PathBuf>,
 
+    /// Register the procedures of this workload, for a bench of it in another process
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(workload::names()))]
+    workload: Option<String>,
+
     #[command(flatten)]
     http: HttpArgs,
 }
@@ -55,7 +62,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     args.http.check()?;
     let config = config(args)?;
     let interrupted = interrupt::install()?;
-    let engine = Engine::serve(config.clone()).start_shards()?;
+    let procedures = procedures(args);
+    // Who watches delays has no procedures, and would be turned away by those who have some.
+    let can_be_watched = procedures.is_empty();
+    let engine = Engine::serve(config.clone()).procedures(procedures).start_shards()?;
     let info = engine.info();
     for warning in &info.warnings {
         eprintln_line(&format!("warning: {warning}"));
@@ -65,7 +75,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     journal::show_recoveries(&info.recoveries);
     let counters = engine.counters().clone();
-    let source = Source::counters(&counters).with_owd(delays(config));
+    let source = Source::counters(&counters);
+    let source = if can_be_watched { source.with_owd(delays(config)) } else { source };
     let dashboard = args.http.start("shards", &info.shard_cores, source)?;
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &engine)?;
@@ -80,6 +91,17 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         sum(Counter::Keys)
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The procedures of the workload that was asked for; says which.
+fn procedures(args: &ServeArgs) -> Procedures {
+    let procedures = args.workload.as_deref().and_then(workload::procedures_of);
+    let procedures = procedures.unwrap_or_default();
+    let names: Vec<&str> = procedures.names().map(|(_, name)| name).collect();
+    if !names.is_empty() {
+        eprintln_line(&format!("procedures: {}", names.join(", ")));
+    }
+    procedures
 }
 
 /// Measures the ways to all shards of the cluster from the first time on that somebody looks.

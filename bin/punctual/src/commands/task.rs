@@ -4,7 +4,7 @@ mod bar;
 mod bench;
 mod bridge;
 mod conf;
-mod connect;
+pub(super) mod connect;
 mod control;
 mod export;
 mod follow;
@@ -19,7 +19,7 @@ mod serve;
 mod signals;
 mod status;
 mod submit;
-mod text;
+pub(super) mod text;
 mod watch;
 mod work;
 mod worker;
@@ -55,7 +55,7 @@ pub(crate) enum TaskCommand {
     Remove(Box<control::RemoveArgs>),
     StopWorker(control::StopWorkerArgs),
     Export(Box<export::ExportArgs>),
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     Manager(Box<manager::ManagerArgs>),
     /// Guard the processes of a worker, which starts this by itself
     #[command(hide = true)]

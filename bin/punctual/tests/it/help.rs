@@ -2,21 +2,33 @@
 
 use crate::root;
 use crate::support::run;
+use punctual_load::workload;
 use std::collections::BTreeMap;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 41] = [
     "punctual",
     "punctual bench",
+    "punctual bench bank",
+    "punctual bench counters",
     "punctual bench micro",
     "punctual bench pingpong",
+    "punctual bench prototype",
     "punctual bench roofline",
+    "punctual bench sweep",
+    "punctual bench tpcc",
+    "punctual bench ycsb",
     "punctual env",
     "punctual journal",
     "punctual journal check",
     "punctual journal dump",
     "punctual owd",
+    "punctual report",
     "punctual serve",
     "punctual sim",
+    "punctual study",
+    "punctual study compare",
+    "punctual study list",
+    "punctual study run",
     "punctual task",
     "punctual task bench",
     "punctual task cancel",
@@ -34,6 +46,7 @@ const COMMANDS: [&str; 29] = [
     "punctual task watch",
     "punctual task worker",
     "punctual task workers",
+    "punctual top",
 ];
 
 #[test]
@@ -100,6 +113,11 @@ pub(crate) fn commands() -> BTreeMap<String, String> {
         open.extend(subcommands(&ended.stdout).iter().map(|name| format!("{command} {name}")));
         commands.insert(command, ended.stdout);
     }
+    // Behind the name of a workload a sweep takes what that one takes.
+    let helps = workload::names().map(|name| &commands[&format!("punctual bench {name}")]);
+    let options: String = helps.filter_map(|help| help.split("Examples:").next()).collect();
+    let sweep = commands.get_mut("punctual bench sweep").expect("there are sweeps");
+    sweep.insert_str(0, &options);
     commands
 }
 

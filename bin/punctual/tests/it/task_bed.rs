@@ -55,15 +55,29 @@ impl Farm {
     /// Starts the server, and does not wait for anything.
     pub(crate) fn start_server(&self, options: &[&str]) -> Running {
         let journal = self.path("journal");
+        Running::start(&self.server_args(text(&journal), options))
+    }
+
+    /// The arguments of the server with its journal in this directory.
+    pub(crate) fn server_args<'a>(&'a self, journal: &'a str, options: &[&'a str]) -> Vec<&'a str> {
         let mut args = vec!["task", "serve", "--listen", &self.address];
-        args.extend(["--journal-dir", text(&journal), "--retry-after", "1ms"]);
+        args.extend(["--journal-dir", journal, "--retry-after", "1ms"]);
         args.extend(options);
-        Running::start(&args)
+        args
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Starts a worker; returns when the server knows it.
     pub(crate) fn work(&self, name: &str, options: &[&str]) -> Running {
-        let mut working = self.start_worker(name, options);
+        self.wait_for_start(name, self.start_worker(name, options))
+    }
+
+    /// The worker with this name, which was just started, as soon as the server knows it.
+    pub(crate) fn wait_for_start(&self, name: &str, mut working: Running) -> Running {
         working.wait_for_line("ready as");
         self.wait_for_worker(|worker| worker["name"] == name);
         working
@@ -85,14 +99,7 @@ impl Farm {
     /// Starts a worker, and does not wait for anything.
     pub(crate) fn start_worker(&self, name: &str, options: &[&str]) -> Running {
         let dir = self.path("work");
-        let mut args = vec!["task", "worker", "--server", &self.address, "--name", name];
-        if !options.contains(&"--no-task-dirs") {
-            args.extend(["--work-dir", text(&dir)]);
-        }
-        // Whatever else runs on this machine must not keep tasks from starting.
-        args.extend(["--accept-free", "0", "--return-free", "0"]);
-        args.extend(options);
-        Running::start(&args)
+        Running::start(&worker_args(&self.address, name, text(&dir), options))
     }
 
     /// The arguments of a command that asks this server.
@@ -139,6 +146,24 @@ impl Farm {
         let state = |task: &Value| task["state"].as_str().expect("a state").to_owned();
         self.tasks().iter().map(state).collect()
     }
+}
+
+/// The arguments of a worker for the server at this address, with the directories of its tasks in
+/// that one.
+pub(crate) fn worker_args<'a>(
+    server: &'a str,
+    name: &'a str,
+    dir: &'a str,
+    options: &[&'a str],
+) -> Vec<&'a str> {
+    let mut args = vec!["task", "worker", "--server", server, "--name", name];
+    if !options.contains(&"--no-task-dirs") {
+        args.extend(["--work-dir", dir]);
+    }
+    // Whatever else runs on this machine must not keep tasks from starting.
+    args.extend(["--accept-free", "0", "--return-free", "0"]);
+    args.extend(options);
+    args
 }
 
 /// A line of JSON.

@@ -2,6 +2,7 @@
 //! How fast it is is nothing to test here.
 
 use crate::support::{Ended, bench, folder, number, run, text};
+use crate::task_bed::{Farm, shell};
 use serde_json::json;
 
 /// A short bench with these options; it must agree with its queue.
@@ -48,4 +49,44 @@ fn tasks_in_a_journal_and_behind_others_are_done_once_too() {
     let ended = run(&used);
     ended.expect_code(2);
     assert!(ended.error().contains("is not empty"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_is_measured_over_the_network_and_nothing_of_it_stays_there() {
+    let farm = Farm::new();
+    let _serving = farm.serve(&[]);
+    let broker = format!("unix:{}", text(&farm.path("tasks.sock")));
+    let (ended, report) = short(&["--broker", &broker, "--workers", "2"]);
+    assert_eq!((&report["broker"], &report["durability"]), (&json!(broker), &json!(null)));
+    assert_eq!(report["environment"]["transport"], "unix");
+    let head = format!("task queue over unix at {broker}: 3,000 tasks, 2 workers\n");
+    assert!(ended.stdout.starts_with(&head), "{}", ended.stdout);
+    assert!(farm.tasks().is_empty(), "{:#?}", farm.tasks());
+    // Nothing of the first one stands in the way of another.
+    let (_, report) = short(&["--broker", &format!("punctual://{broker}"), "--queued", "500"]);
+    assert_eq!(report["queued"], 500);
+    assert!(farm.tasks().is_empty(), "{:#?}", farm.tasks());
+}
+
+#[test]
+fn a_server_that_somebody_uses_is_not_measured() {
+    let farm = Farm::new();
+    let _serving = farm.serve(&[]);
+    let broker = format!("unix:{}", text(&farm.path("tasks.sock")));
+    let refused = |part: &str| {
+        let ended = run(&["task", "bench", "--broker", &broker]);
+        ended.expect_code(2);
+        assert!(ended.error().contains(part), "{}", ended.stderr);
+    };
+    let file = farm.file("task", &[shell("true")]);
+    farm.tell(&["submit", &file]);
+    let before = farm.states();
+    refused("has unfinished tasks (1)");
+    assert_eq!(farm.states(), before);
+    let _working = farm.work("node1", &["--no-task-dirs"]);
+    refused("has workers (1)");
+
+    let ended = run(&["task", "bench", "--broker", &broker, "--transport", "tcp"]);
+    ended.expect_code(2);
+    assert!(ended.error().contains("cannot be used with"), "{}", ended.stderr);
 }

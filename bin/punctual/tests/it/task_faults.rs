@@ -2,6 +2,11 @@
 //! badly. No task is lost, none runs twice but for a fault that explains it, and the state says
 //! what happened.
 
+mod cut;
+mod full;
+mod many;
+mod wire;
+
 use crate::support::{Running, text};
 use crate::task_bed::{Farm, lines_of, shell};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! `punctual task worker` and `manager` on a Redis, in the layout of DistComp.
 
 use crate::journaled::skip;
-use crate::support::{Running, run, text};
+use crate::support::{Running, bench, run, text};
 use crate::task_bed::{Farm, lines_of, shell};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -196,5 +196,69 @@ fn a_redis_that_is_not_there_or_wants_another_password_is_one_error_without_the_
     let ended = run(&["task", "status", "--broker", &redis.address]);
     ended.expect_code(2);
     let error = ended.error();
-    assert!(error.contains("only task worker and task manager"), "{error}");
+    assert!(error.contains("only task worker, task manager and task bench"), "{error}");
+}
+
+/// What `checkTask` shows where there is nothing.
+const NOTHING: &str = "0 todo tasks, 0 in_progress tasks, 0 finished tasks, 0 failed tasks";
+
+#[test]
+fn a_bench_measures_each_switch_checks_itself_and_leaves_nothing_in_the_redis() {
+    let farm = Farm::new();
+    let Some(redis) = Redis::start(&farm) else { return };
+    // A worker that works as the original has done two tasks at its second look.
+    let args = ["task", "bench", "--broker", &redis.address, "--tasks", "2", "--duration", "60s"];
+    let (ended, report) = bench(&args);
+    let rows = report["rows"].as_array().expect("rows");
+    let on: Vec<&str> = rows.iter().map(|row| row["on"].as_str().expect("a name")).collect();
+    let [nothing, pipeline, polling, prefetch, _, all] = on[..] else { panic!("{on:?}") };
+    assert_eq!((pipeline, polling, prefetch), ("pipeline", "polling", "prefetch"));
+    for row in rows {
+        assert_eq!(row["tasks"], 2, "{row:#}");
+        assert_eq!(row["self_check"], "ok", "{row:#}");
+        assert!(row["commands_per_task"].as_f64().expect("a number") > 1.0, "{row:#}");
+    }
+    assert_eq!(rows[0]["polling"], "fixed:2s");
+    assert_eq!(rows[5]["polling"], "adaptive");
+    assert_eq!(report["throughput_tps"], rows[5]["throughput_tps"]);
+    assert!(!report.to_string().contains("p@ss"), "the password is in the report");
+    for name in [nothing, all, "self-check     ok"] {
+        assert!(ended.stdout.contains(name), "{name} in {}", ended.stdout);
+    }
+    // Where time is over first, what is left was not run; and the database was empty again.
+    let args = ["task", "bench", "--broker", &redis.address, "--tasks", "600", "--workers", "2"];
+    bench(&[&args[..], &["--duration", "1ms", "--prefetch", "3"]].concat());
+    let (told, _) = redis.manage("checkTask", &[]);
+    assert!(told.starts_with(NOTHING), "{told}");
+}
+
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing_in_the_redis() {
+    let farm = Farm::new();
+    let Some(redis) = Redis::start(&farm) else { return };
+    let mut measuring = Running::start(&["task", "bench", "--broker", &redis.address]);
+    measuring.wait_for_line("measuring: nothing");
+    measuring.signal("INT");
+    let ended = measuring.finish();
+    ended.expect_code(130);
+    assert_eq!(ended.stdout, "");
+    let (told, _) = redis.manage("checkTask", &[]);
+    assert!(told.starts_with(NOTHING), "{told}");
+    let (told, _) = redis.manage("checkWorker", &[]);
+    assert_eq!(told.lines().count(), 1, "no worker is there: {told}");
+}
+
+#[test]
+fn a_bench_leaves_a_database_alone_that_has_tasks() {
+    let farm = Farm::new();
+    let Some(redis) = Redis::start(&farm) else { return };
+    let file = farm.file("task", &[shell("true")]);
+    redis.manage("loadTask", &["--taskfile", &file]);
+    let json = farm.path("run.json");
+    let args = ["task", "bench", "--broker", &redis.address, "--json", text(&json)];
+    let ended = run(&args);
+    ended.expect_code(2);
+    let error = ended.error();
+    assert!(error.contains("is in use (1 in todo_tasks)") && !error.contains("p@ss"), "{error}");
+    redis.wait_for_heading("1 todo tasks, 0 in_progress tasks, 0 finished tasks, 0 failed tasks");
 }

@@ -30,8 +30,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "punctual-wire",
         ],
     ),
+    ("punctual-gate", &["punctual-core", "punctual-wire"]),
     ("punctual-load", &["punctual-core", "punctual-link", "punctual-runtime", "punctual-wire"]),
     ("punctual-sim", &["punctual-core", "punctual-wire"]),
+    ("punctual-study", &["punctual-load", "punctual-runtime"]),
     ("punctual-dashboard", &["punctual-runtime", "punctual-wire"]),
     (
         "punctual",
@@ -44,6 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "punctual-redis",
             "punctual-runtime",
             "punctual-sim",
+            "punctual-study",
             "punctual-taskfile",
             "punctual-wire",
         ],

@@ -323,6 +323,13 @@ impl Transaction {
         self.parts.iter().map(|part| part.shard)
     }
 
+    /// How many shards it involves.
+    #[inline]
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Whether it was made for a cluster of `shards` with these limits.
     #[inline]
     #[must_use]

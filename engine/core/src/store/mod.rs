@@ -10,6 +10,7 @@ mod table;
 
 use punctual_wire::{Key, Op, OpResult, ResultStatus, WordOp};
 use slab::Slab;
+use std::ops::Range;
 pub use table::MemoryHooks;
 use table::WordTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -108,6 +109,30 @@ impl Store {
             Key::Word(word) => self.words.prefetch(word),
             Key::Bytes(bytes) => self.index.prefetch(self.fingerprint(bytes)),
         }
+    }
+
+    /// The second step of a prefetch, of a key that is no word: brings its entry near. It waits for
+    /// what [`prefetch`](Self::prefetch) asked for, so that should be some time ago.
+    #[inline]
+    pub fn prefetch_entry(&self, key: Key<'_>) {
+        if let Some(head) = self.chain_of(key) {
+            self.slab.prefetch_entry(head, self.words.memory());
+        }
+    }
+
+    /// The third step: brings some bytes of its value near. It waits for the entry.
+    #[inline]
+    pub fn prefetch_value(&self, key: Key<'_>, bytes: Range<usize>) {
+        if let Some(head) = self.chain_of(key) {
+            self.slab.prefetch_value(head, bytes, self.words.memory());
+        }
+    }
+
+    /// The first entry that may be that of a key; no two keys that differ share one in practice.
+    #[inline]
+    fn chain_of(&self, key: Key<'_>) -> Option<u32> {
+        let Key::Bytes(bytes) = key else { return None };
+        self.index.get(self.fingerprint(bytes)).map(slab_index)
     }
 
     /// Runs a read or an increment of a word and appends its result: the fast path of

@@ -1,6 +1,11 @@
 //! Entries with keys or values of any length, in chunks that are never moved.
+//!
+//! An entry is one cache line: a look-up touches its bucket of the index, the entry, and the value.
+//! That is also what a prefetch goes through, one step after the other.
 
+use super::table::MemoryHooks;
 use std::mem;
+use std::ops::Range;
 
 /// Entries of a chunk: growing allocates one chunk and moves nothing.
 const CHUNK_ENTRIES: usize = 1024;
@@ -11,12 +16,61 @@ const NONE: u32 = u32::MAX;
 /// What an allocator adds to a heap block, for the estimate of bytes.
 const HEAP_BLOCK_OVERHEAD: usize = 16;
 
+/// Longest key that is kept within its entry: as many bytes as the other form takes anyhow.
+const SHORT_KEY_BYTES: usize = 22;
+/// What a prefetch brings at a time.
+const CACHE_LINE_BYTES: usize = 64;
+
+/// A key. Short ones spare the look-up a step through memory.
 #[derive(Debug)]
+enum EntryKey {
+    Short { len: u8, bytes: [u8; SHORT_KEY_BYTES] },
+    Long(Box<[u8]>),
+}
+
+impl EntryKey {
+    fn new(key: &[u8]) -> Self {
+        let mut bytes = [0; SHORT_KEY_BYTES];
+        match (bytes.get_mut(..key.len()), u8::try_from(key.len())) {
+            (Some(short), Ok(len)) => {
+                short.copy_from_slice(key);
+                Self::Short { len, bytes }
+            }
+            _ => Self::Long(key.into()),
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Short { .. } => 0,
+            Self::Long(bytes) => heap_of(bytes.len()),
+        }
+    }
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
 struct Entry {
-    key: Box<[u8]>,
+    key: EntryKey,
     value: Vec<u8>,
     /// The next entry whose key has the same 64-bit fingerprint, or the next free entry.
     next: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == CACHE_LINE_BYTES);
+
+impl Entry {
+    fn empty(next: u32) -> Self {
+        Self { key: EntryKey::new(&[]), value: Vec::new(), next }
+    }
 }
 
 /// The entries.
@@ -61,7 +115,7 @@ impl Slab {
         let mut at = head;
         while at != NONE {
             let entry = self.entry(at);
-            if *entry.key == *key {
+            if entry.key.bytes() == key {
                 return Some(at);
             }
             at = entry.next;
@@ -78,10 +132,30 @@ impl Slab {
         let mut at = head;
         while at != NONE {
             let entry = self.entry(at);
-            take(&entry.key, &entry.value)?;
+            take(entry.key.bytes(), &entry.value)?;
             at = entry.next;
         }
         Ok(())
+    }
+
+    /// Brings an entry near, without waiting for it.
+    #[inline]
+    pub(super) fn prefetch_entry(&self, at: u32, memory: MemoryHooks) {
+        memory.prefetch(&raw const *self.entry(at));
+    }
+
+    /// Brings some bytes of the value of an entry near, the entry being near.
+    #[inline]
+    pub(super) fn prefetch_value(&self, at: u32, bytes: Range<usize>, memory: MemoryHooks) {
+        let value = &self.entry(at).value;
+        let end = bytes.end.min(value.len());
+        for line in (bytes.start..end).step_by(CACHE_LINE_BYTES) {
+            memory.prefetch(&raw const value[line]);
+        }
+        // The last byte may be on one more line than there are steps.
+        if bytes.start < end {
+            memory.prefetch(&raw const value[end - 1]);
+        }
     }
 
     /// The value of an entry.
@@ -126,10 +200,10 @@ impl Slab {
         }
         let at = self.free;
         self.free = self.entry(at).next;
-        *self.entry_mut(at) =
-            Entry { key: key.into(), value: value.to_vec(), next: head.unwrap_or(NONE) };
+        let key = EntryKey::new(key);
         self.len += 1;
-        self.heap_bytes += heap_of(key.len()) + heap_of(value.len());
+        self.heap_bytes += key.heap_bytes() + heap_of(value.len());
+        *self.entry_mut(at) = Entry { key, value: value.to_vec(), next: head.unwrap_or(NONE) };
         at
     }
 
@@ -147,12 +221,9 @@ impl Slab {
             head
         };
         let free = mem::replace(&mut self.free, at);
-        let gone = mem::replace(
-            self.entry_mut(at),
-            Entry { key: Box::default(), value: Vec::new(), next: free },
-        );
+        let gone = mem::replace(self.entry_mut(at), Entry::empty(free));
         self.len -= 1;
-        self.heap_bytes -= heap_of(gone.key.len()) + heap_of(gone.value.capacity());
+        self.heap_bytes -= gone.key.heap_bytes() + heap_of(gone.value.capacity());
         (head != NONE).then_some(head)
     }
 
@@ -165,8 +236,7 @@ impl Slab {
         let chunk = (0..CHUNK_ENTRIES_U32)
             .map(|offset| {
                 let last = offset + 1 == CHUNK_ENTRIES_U32;
-                let next = if last { NONE } else { first + offset + 1 };
-                Entry { key: Box::default(), value: Vec::new(), next }
+                Entry::empty(if last { NONE } else { first + offset + 1 })
             })
             .collect();
         self.chunks.push(chunk);

@@ -221,6 +221,12 @@ impl WordTable {
         (self.segments.bytes() + self.directory.capacity() * size_of::<u32>()) as u64
     }
 
+    /// What is known of the machine's memory.
+    #[inline]
+    pub(super) fn memory(&self) -> MemoryHooks {
+        self.memory
+    }
+
     /// Multiplies into 128 bits and folds, as wyhash does (Wang Yi, 2019).
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]

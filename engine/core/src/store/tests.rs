@@ -146,6 +146,52 @@ fn deleting_everything_gives_the_heap_back() {
 }
 
 #[test]
+fn keys_are_found_whether_they_fit_their_entry_or_not() {
+    let mut store = Store::new(5, u64::MAX);
+    let keys: Vec<Vec<u8>> = (0..64).map(|len| vec![b'k'; len]).collect();
+    for key in &keys {
+        store.put(Key::new(key), &[9; 3]);
+        store.put(Key::new(key), key);
+    }
+    assert_eq!(store.len(), keys.len());
+    for key in &keys {
+        let found = store.get(Key::new(key));
+        assert_eq!(found.as_ref().map(Value::as_bytes), Some(&key[..]));
+    }
+    assert!(keys.iter().all(|key| store.delete(Key::new(key))));
+    assert!(store.is_empty());
+}
+
+thread_local! {
+    /// Addresses that a prefetch asked for.
+    static ASKED: std::cell::RefCell<Vec<usize>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[test]
+fn a_prefetch_in_three_steps_ends_at_the_bytes_that_are_wanted() {
+    let prefetch = |at: *const u8| ASKED.with_borrow_mut(|asked| asked.push(at as usize));
+    let memory = MemoryHooks { prefetch, ..MemoryHooks::default() };
+    let mut store = Store::with_memory(5, u64::MAX, memory);
+    let key = Key::from("row");
+    store.put(key, &[1; 200]);
+    let Some(Value::Bytes(value)) = store.get(key) else { panic!("it was just put") };
+    let start = value.as_ptr() as usize;
+
+    store.prefetch(key);
+    store.prefetch_entry(key);
+    assert_eq!(ASKED.take().len(), 2, "the bucket and the entry");
+    store.prefetch_value(key, 100..180);
+    assert_eq!(ASKED.take(), [start + 100, start + 164, start + 179]);
+    store.prefetch_value(key, 190..400);
+    assert_eq!(ASKED.take(), [start + 190, start + 199], "no further than the value");
+    for absent in [Key::from("other"), Key::Word(3)] {
+        store.prefetch_entry(absent);
+        store.prefetch_value(absent, 0..8);
+    }
+    assert!(ASKED.take().is_empty(), "nothing is there to be brought");
+}
+
+#[test]
 fn a_million_words_take_less_than_a_hundred_bytes_each() {
     let mut store = Store::new(3, u64::MAX);
     for key in 0..1_000_000_u64 {

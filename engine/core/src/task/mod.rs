@@ -8,7 +8,7 @@ mod queue;
 mod worker;
 
 pub use queue::{
-    Party, TaskMutation, TaskQueue, TaskQueueConfig, TaskQueueStats, TaskReplay, TooManyParties,
-    describe_record,
+    LatencyBuckets, Party, TaskLatencies, TaskMutation, TaskQueue, TaskQueueConfig, TaskQueueStats,
+    TaskReplay, TooManyParties, describe_record,
 };
 pub use worker::*;

@@ -8,6 +8,7 @@ mod link;
 mod memory;
 mod order;
 mod settings;
+mod shortage;
 
 use punctual_core::Nanos;
 use punctual_core::task::{Action, Exit, Prefetch, RunId, TaskWorker, TaskWorkerConfig, Usage};
@@ -270,6 +271,11 @@ fn enlisted() -> QueuePush<'static> {
 /// What the host says of a task that was killed.
 fn killed() -> Exit {
     Exit { kind: EndKind::Signaled, code: 9, ..Exit::success() }
+}
+
+/// What the host says of a task for which the machine has no more open files.
+fn shortage() -> Exit {
+    Exit { kind: EndKind::NotStarted, code: 24, is_shortage: true, ..Exit::success() }
 }
 
 fn failure(code: i32) -> Exit {

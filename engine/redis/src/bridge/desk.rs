@@ -42,7 +42,7 @@ pub(super) struct Desk {
     /// The worker's name in Redis, once it has one.
     name: String,
     limits: WorkLimits,
-    /// What the worker offers, before our limits.
+    /// What the worker offers.
     offered: Capacity,
     /// It has said who it is.
     is_here: bool,
@@ -103,12 +103,12 @@ impl Desk {
 
     pub(super) fn set_limits(&mut self, limits: WorkLimits) {
         self.limits = limits;
-        self.apply_limits();
     }
 
-    fn apply_limits(&mut self) {
-        let slots = self.offered.slots.min(self.limits.tasks_max);
-        self.holdings.set_capacity(Capacity { slots, ..self.offered });
+    /// Takes what the worker offers.
+    fn set_offer(&mut self, capacity: Capacity) {
+        self.offered = capacity;
+        self.holdings.set_capacity(capacity);
     }
 
     /// Cores in use and all of them, in thousandths; memory in use and all of it, in bytes.
@@ -127,8 +127,7 @@ impl Desk {
         match *message {
             ToQueue::Enlist { capacity, .. } => {
                 (self.is_here, self.is_greeted, self.is_synced) = (true, false, false);
-                self.offered = capacity;
-                self.apply_limits();
+                self.set_offer(capacity);
             }
             ToQueue::Hold { task, attempt } => {
                 if self.holdings.get(task).is_none_or(|held| held.attempt != attempt) {
@@ -141,8 +140,7 @@ impl Desk {
                 if capacity.is_draining && !self.offered.is_draining {
                     self.tells.push(Tell::Drain);
                 }
-                self.offered = capacity;
-                self.apply_limits();
+                self.set_offer(capacity);
             }
             ToQueue::Report { seq, task, attempt, end } => self.on_report(seq, task, attempt, &end),
             ToQueue::Return { seq, task, attempt, reason } => {
@@ -170,7 +168,6 @@ impl Desk {
             self.stats.finished += 1;
             Op::Finish { line, value: finished_value(&self.name, &end.stdout) }
         } else {
-            self.stats.failed += 1;
             Op::Fail { line, reason: failure_reason(&self.name, end) }
         };
         self.outbox.push(Some(op), Some(seq));
@@ -178,9 +175,8 @@ impl Desk {
 
     fn on_return(&mut self, seq: u64, task: TaskId, attempt: Attempt, reason: ReturnReason) {
         let op = self.take(task, attempt).map(|held| Op::GiveBack { line: held.line });
-        if op.is_some() {
-            self.stats.returned += 1;
-            self.stats.recalled += u64::from(reason == ReturnReason::Recalled);
+        if op.is_some() && reason == ReturnReason::Recalled {
+            self.stats.recalled += 1;
         }
         self.outbox.push(op, Some(seq));
     }
@@ -200,7 +196,6 @@ impl Desk {
         self.tells.clear();
         self.outbox.forget_numbers();
         for held in self.holdings.take() {
-            self.stats.returned += 1;
             self.outbox.push(Some(Op::GiveBack { line: held.line }), None);
         }
     }
@@ -223,7 +218,6 @@ impl Desk {
         let attempt = Attempt((failures + 1).max(earlier + 1).max(floor));
         let cores_milli = if count_cores { head.cores_milli } else { 0 };
         let (priority, memory) = (head.priority, head.memory);
-        self.stats.claimed += 1;
         let timeout_ms = draft.timeout_ms();
         self.tells.push(Tell::Lease { task, attempt, timeout_ms, payload: draft.payload() });
         let is_recalled = false;
@@ -243,7 +237,6 @@ impl Desk {
     /// A task is not the worker's any more: it is to stop it, and what comes of it does not matter.
     pub(super) fn cancel(&mut self, task: TaskId) {
         let Some(held) = self.holdings.remove(task) else { return };
-        self.stats.cancelled += 1;
         self.tells.push(Tell::Cancel(task, held.attempt));
         if self.floors.len() >= FLOORS_MAX {
             self.floors.clear();

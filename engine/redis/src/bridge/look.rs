@@ -207,7 +207,6 @@ impl Bridge {
         }
         let (asked, taken) = (chosen.len(), pairs.len() / 2);
         let passed = usize::try_from(passed).unwrap_or(0);
-        self.desk.stats.missed += asked.saturating_sub(taken + passed) as u64;
         self.todo.on_claim(asked, taken, passed, length);
         let failures: HashMap<i64, i64> =
             pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();

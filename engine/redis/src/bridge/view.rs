@@ -3,20 +3,12 @@
 /// What a bridge has counted since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BridgeStats {
-    /// Tasks claimed.
-    pub claimed: u64,
-    /// Tasks that were gone when they were to be claimed: another worker was faster.
-    pub missed: u64,
+    /// Commands sent to Redis, a script being one. How connections are opened does not count.
+    pub commands: u64,
     /// Runs that succeeded.
     pub finished: u64,
-    /// Runs that failed.
-    pub failed: u64,
-    /// Tasks given back, for whatever reason.
-    pub returned: u64,
-    /// Those of them that were asked back for others.
+    /// Tasks given back that were asked back for others.
     pub recalled: u64,
-    /// Runs that were stopped because the task was not the worker's any more.
-    pub cancelled: u64,
     /// Reports of attempts that were not the worker's any more; nothing came of them.
     pub stale: u64,
     /// Tasks that went to another worker of the same name, while this one could not say that it
@@ -41,8 +33,8 @@ pub struct BridgeView {
     pub is_ordered_to_stop: bool,
     /// Tasks that the worker runs.
     pub running: usize,
-    /// Tasks that wait there.
-    pub ahead: usize,
+    /// Ends and returns of tasks that Redis has not confirmed.
+    pub unsettled: usize,
     /// What it has counted.
     pub stats: BridgeStats,
 }

@@ -3,17 +3,17 @@
 use crate::player::{Player, size};
 use crate::server::{AHEAD, LONG_AGO, Server};
 use crate::support::{bridge, lazy, line, lines, start, until, until_lazy};
-use punctual_redis::{BrokerError, BrokerTask, LoadReport, RedisError, RedisManager, TaskBroker};
+use punctual_redis::{LoadReport, RedisError, RedisManager, RedisTask};
 use punctual_taskfile::{ReadOptions, parse_line};
 use std::time::Duration;
 
 /// An interval that lets a cleanup watch for a moment only.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-pub(crate) fn tasks(lines: &[String]) -> Vec<BrokerTask> {
+pub(crate) fn tasks(lines: &[String]) -> Vec<RedisTask> {
     let task = |line: &String| {
         let draft = parse_line(line.as_bytes(), &ReadOptions::default()).expect("a task");
-        BrokerTask { line: line.clone().into_bytes(), draft }
+        RedisTask { line: line.clone().into_bytes(), draft }
     };
     lines.iter().map(task).collect()
 }
@@ -23,7 +23,7 @@ fn manager(server: &Server) -> RedisManager {
 }
 
 fn load(manager: &mut RedisManager, lines: &[String]) -> LoadReport {
-    manager.load(&mut tasks(lines).into_iter()).expect("they are loaded")
+    manager.load(tasks(lines)).expect("they are loaded")
 }
 
 #[test]
@@ -131,6 +131,28 @@ fn only_what_is_ours_is_cleared_unless_everything_is_to_be() {
     assert_eq!(load(&mut manager, &lines(1)).added, 1, "the scripts are still there");
 }
 
+#[test]
+fn tasks_are_forgotten_in_every_state_and_others_are_left_alone() {
+    let Some(server) = Server::start() else { return };
+    let (mut talk, mut manager) = (server.talk(), manager(&server));
+    assert!(manager.occupied().expect("Redis answers").is_empty());
+    let ours: Vec<Vec<u8>> = lines(1201).into_iter().map(String::into_bytes).collect();
+    load(&mut manager, &lines(1201));
+    for (task, key) in [("run 0", "in_progress_tasks"), ("run 1", "finished_tasks")] {
+        talk.set(key, &line(task), "node1");
+    }
+    talk.set("failed_tasks", &line("run 2"), "node1,");
+    talk.set("task_fail_reason", &line("run 2"), "\"no\"");
+    talk.set("todo_tasks", &line("theirs"), "");
+    talk.set("finished_tasks", &line("theirs too"), "node1: \"\"");
+    let occupied = manager.occupied().expect("Redis answers");
+    assert_eq!(occupied.len(), 5, "{occupied:?}");
+    assert_eq!(occupied[0], ("todo_tasks", 1202));
+    manager.forget(&ours).expect("Redis answers");
+    let left = manager.occupied().expect("Redis answers");
+    assert_eq!(left, [("todo_tasks", 1), ("finished_tasks", 1)]);
+}
+
 /// 4: what a worker that was killed had, runs again; that its processes ended with it is for the
 /// worker to see to.
 #[test]
@@ -195,7 +217,7 @@ fn a_manager_whose_redis_goes_away_says_so() {
     let mut manager = manager(&server);
     server.kill();
     let error = manager.check().expect_err("Redis is away");
-    assert!(matches!(error, BrokerError::Redis(RedisError::Failed { .. })), "{error}");
+    assert!(matches!(error, RedisError::Failed { .. }), "{error}");
     assert!(!error.is_usage() && error.to_string().contains(&server.address().to_string()));
     drop(manager);
     let error = RedisManager::open(server.address(), INTERVAL).map(|_| ()).expect_err("no Redis");

@@ -3,7 +3,7 @@
 use crate::player::Player;
 use crate::server::Server;
 use crate::support::{PATIENCE, bridge, config, lazy, line, lines, start, until, until_lazy};
-use punctual_redis::{Polling, RedisBridgeConfig, RedisManager, TaskBroker};
+use punctual_redis::{Polling, RedisBridgeConfig, RedisManager};
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn tasks_that_our_manager_loads_wake_a_worker_that_would_not_look_for_an_hour() 
     let mut manager = RedisManager::open(server.address(), PATIENCE).expect("Redis is there");
     for round in 1..=3 {
         let tasks = crate::manager::tasks(&[line(&format!("round {round}"))]);
-        manager.load(&mut tasks.into_iter()).expect("it is loaded");
+        manager.load(tasks).expect("it is loaded");
         player.until("it is finished", |_| talk.length("finished_tasks") == round);
     }
 }

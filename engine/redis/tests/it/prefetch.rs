@@ -3,7 +3,7 @@
 use crate::player::{Player, size, success};
 use crate::server::Server;
 use crate::support::{bridge, line, lines};
-use punctual_redis::{RedisManager, TaskBroker};
+use punctual_redis::RedisManager;
 use std::time::Duration;
 
 #[test]
@@ -55,7 +55,7 @@ fn a_task_that_is_more_urgent_takes_the_place_of_one_that_waits() {
     let interval = Duration::from_secs(1);
     let mut manager = RedisManager::open(server.address(), interval).expect("Redis is there");
     let urgent = crate::manager::tasks(&[of(9, "urgent")]);
-    manager.load(&mut urgent.into_iter()).expect("it is loaded");
+    manager.load(urgent).expect("it is loaded");
     player.until("the urgent one is here, and the least one in the queue", |_| {
         let now = talk.snapshot();
         now.in_progress.contains_key(&of(9, "urgent")) && now.todo.contains_key(&of(2, "low"))

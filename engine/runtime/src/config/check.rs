@@ -83,6 +83,7 @@ pub(super) fn check(config: &Config) -> Checked {
     check_times(&config.cluster, &config.process)?;
     check_prober(&config.process.prober)?;
     check_durability(&config.process.durability, &config.cluster.limits)?;
+    check_network(config)?;
     check_cores("placement.shards", &config.process.placement.shards)?;
     check_cores("placement.coordinators", &config.process.placement.coordinators)?;
     check_cores("placement.journal", &config.process.placement.journal)?;
@@ -274,6 +275,20 @@ fn check_durability(durability: &DurabilitySettings, limits: &Limits) -> Checked
             show_bytes(room)
         ),
     )
+}
+
+fn check_network(config: &Config) -> Checked {
+    let Some(network) = &config.process.network else { return Ok(()) };
+    if let Some(core) = network.core {
+        within("network.core", core, &CORES)?;
+    }
+    if let Some(problem) = network.topology.problem() {
+        return fail(&["network.topology"], problem);
+    }
+    match config.too_short_for_network() {
+        None => Ok(()),
+        Some((key, message)) => fail(&[key, "network.topology"], message),
+    }
 }
 
 fn check_cores(key: &'static str, list: &CoreList) -> Checked {

@@ -1,7 +1,7 @@
 //! What one process decides for itself.
 
-use super::DurabilitySettings;
 use super::names::named;
+use super::{DurabilitySettings, NetworkConfig};
 use punctual_core::EstimatorKind;
 use std::time::Duration;
 
@@ -50,6 +50,9 @@ pub struct ProcessConfig {
     pub blocked_max: u32,
     /// What of the shards outlives the process.
     pub durability: DurabilitySettings,
+    /// The network that is emulated for the links that this process opens; see
+    /// [`Config::set_network`](super::Config::set_network).
+    pub network: Option<NetworkConfig>,
 }
 
 impl Default for ProcessConfig {
@@ -75,6 +78,7 @@ impl Default for ProcessConfig {
             pending_per_peer_max: 16_384,
             blocked_max: 16_384,
             durability: DurabilitySettings::default(),
+            network: None,
         }
     }
 }

@@ -4,12 +4,12 @@ use super::check::{self, BATCH, COORDINATORS, CORES, FRAME_BYTES, IN_FLIGHT, JIT
 use super::check::{OPS, SESSIONS, VALUE_BYTES, WAITING};
 use super::section::{Document, Entry, Section};
 use super::{Address, ClusterConfig, Config, ConfigError, CoreList, DurabilitySettings, Modes};
-use super::{ProberSettings, ProcessConfig};
+use super::{NetworkConfig, NetworkWait, ProberSettings, ProcessConfig, network};
 use punctual_wire::Limits;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) const ROOT: &[&str] =
-    &["cluster", "serve", "coordinator", "prober", "durability", "placement", "runtime"];
+    &["cluster", "serve", "coordinator", "prober", "durability", "placement", "runtime", "network"];
 pub(super) const CLUSTER: &[&str] =
     &["name", "shards", "clock", "epsilon", "max_hold", "dispatch_timeout", "checksum", "limits"];
 pub(super) const LIMITS: &[&str] =
@@ -33,6 +33,7 @@ pub(super) const DURABILITY: &[&str] =
     &["mode", "dir", "within", "segment_bytes", "snapshot_after", "backend"];
 pub(super) const PLACEMENT: &[&str] = &["shards", "coordinators", "prober", "journal"];
 pub(super) const RUNTIME: &[&str] = &["backend", "idle", "overprovisioned"];
+pub(super) const NETWORK: &[&str] = &["topology", "core", "wait", "seed"];
 
 type Read = Result<(), ConfigError>;
 
@@ -52,7 +53,11 @@ pub(super) fn read(text: &str, file: &str) -> Result<Config, ConfigError> {
     read_durability(&root.section("durability", DURABILITY)?, &mut process.durability)?;
     read_placement(&root.section("placement", PLACEMENT)?, &mut process)?;
     read_runtime(&root.section("runtime", RUNTIME)?, &mut process)?;
-    let config = Config { cluster, process };
+    let network = read_network(&root.section("network", NETWORK)?, file)?;
+    let mut config = Config { cluster, process };
+    if let Some(network) = network {
+        config.set_network(network);
+    }
     check::check(&config).map_err(|violation| document.locate(violation))?;
     Ok(config)
 }
@@ -153,4 +158,27 @@ fn read_runtime(section: &Section<'_>, process: &mut ProcessConfig) -> Read {
     section.set("overprovisioned", &mut process.overprovisioned, |entry| {
         entry.word_or("auto", None, |entry| entry.boolean().map(Some))
     })
+}
+
+/// The network, unless there is none. The path of a topology file is relative to the folder of this
+/// one.
+fn read_network(section: &Section<'_>, file: &str) -> Result<Option<NetworkConfig>, ConfigError> {
+    let (mut core, mut wait, mut seed) = (None, NetworkWait::default(), 1);
+    section.set("core", &mut core, |entry| {
+        entry.word_or("auto", None, |entry| entry.integer(&CORES).map(Some))
+    })?;
+    section.set("wait", &mut wait, Entry::parsed)?;
+    section.set("seed", &mut seed, |entry| entry.integer(&(0..=i64::MAX.unsigned_abs())))?;
+    if !section.is_given() {
+        return Ok(None);
+    }
+    let what = "name one, as in \"geo\", or the path of a topology file, or \"none\"";
+    let entry = section.required("topology", what)?;
+    if entry.is_word("none") {
+        return Ok(None);
+    }
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let topology = network::topology(&entry.text()?, folder);
+    let topology = topology.map_err(|why| entry.refuse(&why))??;
+    Ok(Some(NetworkConfig { topology, core, wait, seed }))
 }

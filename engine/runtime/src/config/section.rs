@@ -3,7 +3,7 @@
 
 use super::check::Violation;
 use super::names::nearest;
-use super::{ConfigError, TextError, parse_bytes, parse_duration};
+use super::{ConfigError, TextError, parse_bit_rate, parse_bytes, parse_duration};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// The name of a top level that has more than sections.
+const TOP: &str = "top level";
 /// How much of a wrong value an error shows.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -38,6 +40,11 @@ impl<'a> Document<'a> {
         sections: &'static [&'static str],
     ) -> Result<Section<'_>, ConfigError> {
         Section::open(self, None, "", sections, Some(&self.root))
+    }
+
+    /// The top level, where these keys and sections may stand.
+    pub(super) fn top(&self, keys: &'static [&'static str]) -> Result<Section<'_>, ConfigError> {
+        Section::open(self, None, TOP, keys, Some(&self.root))
     }
 
     /// Finds the line of a violation: that of the first of its keys that the file has.
@@ -119,6 +126,7 @@ impl<'a> Section<'a> {
         };
         match self.name {
             "" => format!("unknown section \"{key}\"; {hint}"),
+            TOP => format!("unknown key \"{key}\"; {hint}"),
             name => format!("unknown key \"{key}\" in [{name}]; {hint}"),
         }
     }
@@ -139,6 +147,34 @@ impl<'a> Section<'a> {
         Self::open(self.document, Some(entry.at), name, keys, Some(table))
     }
 
+    /// The tables of a list, `[[name]]`; none where the file has none.
+    pub(super) fn tables(
+        &self,
+        name: &'static str,
+        keys: &'static [&'static str],
+    ) -> Result<Vec<Self>, ConfigError> {
+        let Some(entry) = self.entry(name) else { return Ok(Vec::new()) };
+        let wrong_type = || entry.wrong_type(&format!("a list of sections, [[{name}]]"));
+        let list = entry.value.get_ref().as_array().ok_or_else(wrong_type)?;
+        let open = |value: &'a Spanned<DeValue<'a>>| {
+            let table = value.get_ref().as_table().ok_or_else(wrong_type)?;
+            // The whole list has one name: a table is found by its first key.
+            let first = table.keys().map(|key| key.span().start).min();
+            Self::open(self.document, first.or(Some(entry.at)), name, keys, Some(table))
+        };
+        list.iter().map(open).collect()
+    }
+
+    /// Whether the file has this section at all.
+    pub(super) fn is_given(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// An error about the section as a whole.
+    pub(super) fn refuse(&self, message: String) -> ConfigError {
+        self.document.error(self.at, message)
+    }
+
     /// Reads a key into a field; a key that the file leaves out keeps the field's default.
     pub(super) fn set<T>(
         &self,
@@ -155,7 +191,11 @@ impl<'a> Section<'a> {
     /// A key that may not be left out.
     pub(super) fn required(&self, key: &'static str, what: &str) -> Result<Entry<'a>, ConfigError> {
         self.entry(key).ok_or_else(|| {
-            let message = format!("\"{key}\" is missing in [{}]; {what}", self.name);
+            let place = match self.name {
+                TOP => String::new(),
+                name => format!(" in [{name}]"),
+            };
+            let message = format!("\"{key}\" is missing{place}; {what}");
             self.document.error(self.at, message)
         })
     }
@@ -235,6 +275,12 @@ impl<'a> Entry<'a> {
         }
         let text = self.string("bytes, or a number and its unit in quotes, as in \"8 GiB\"")?;
         parse_bytes(text).map_err(|problem| self.refuse(&problem.to_string()))
+    }
+
+    /// A number of bits a second, with its unit.
+    pub(super) fn bit_rate(&self) -> Result<u64, ConfigError> {
+        let text = self.string("a number and its unit in quotes, as in \"100 Mbit/s\"")?;
+        parse_bit_rate(text).map_err(|problem| self.refuse(&problem.to_string()))
     }
 
     /// A list; an error names the element and its line.

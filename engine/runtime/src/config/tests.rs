@@ -1,6 +1,8 @@
 //! What files may say, and what is said about files that are wrong.
 
-use super::read::{CLUSTER, COORDINATOR, DURABILITY, LIMITS, PLACEMENT, PROBER, ROOT};
+mod network;
+
+use super::read::{CLUSTER, COORDINATOR, DURABILITY, LIMITS, NETWORK, PLACEMENT, PROBER, ROOT};
 use super::read::{RUNTIME, SERVE};
 use super::*;
 use punctual_wire::Limits;
@@ -66,6 +68,11 @@ journal = [1]
 backend = "threads"
 idle = "park"
 overprovisioned = true
+[network]
+topology = "same-region"
+core = 2
+wait = "spin"
+seed = 7
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -145,6 +152,12 @@ fn full_process() -> ProcessConfig {
             snapshot_after: 0,
             backend: JournalBackend::Threads,
         },
+        network: Some(NetworkConfig {
+            topology: Topology::named("same-region").expect("a known name"),
+            core: Some(2),
+            wait: NetworkWait::Spin,
+            seed: 7,
+        }),
     }
 }
 
@@ -157,12 +170,14 @@ fn every_key_of_a_file_reaches_its_field() {
 #[test]
 fn words_stand_for_what_is_decided_by_itself() {
     let words = "epsilon = \"auto\"\n[prober]\nenabled = \"auto\"\n\
-                 [placement]\nprober = \"auto\"\njournal = \"auto\"\n";
+                 [placement]\nprober = \"auto\"\njournal = \"auto\"\n\
+                 [network]\ntopology = \"none\"\ncore = \"auto\"\n";
     let config = parse(&format!("[cluster]\nshards = [\"127.0.0.1:1\"]\n{words}")).unwrap();
     assert_eq!(config.cluster.epsilon, None);
     assert_eq!(config.process.prober.enabled, None);
     assert_eq!(config.process.placement.prober, None);
     assert_eq!(config.process.placement.journal, CoreList::Auto);
+    assert_eq!(config.process.network, None);
 }
 
 #[test]
@@ -214,6 +229,7 @@ fn the_two_shards_example_spells_out_every_default() {
         ("durability", DURABILITY),
         ("placement", PLACEMENT),
         ("runtime", RUNTIME),
+        ("network", NETWORK),
     ];
     for (name, known) in sections {
         let mut known = known.to_vec();

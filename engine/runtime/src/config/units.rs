@@ -23,6 +23,10 @@ const BYTE_UNITS: [(&str, u64); 6] = [
     ("B", 1),
 ];
 
+/// Units of bandwidth in bits a second, the largest first.
+const BIT_RATE_UNITS: [(&str, u64); 4] =
+    [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
+
 /// Reads a duration such as `200ms`, `2s`, `50us` or `1m`.
 ///
 /// # Errors
@@ -47,6 +51,20 @@ pub fn parse_bytes(text: &str) -> Result<u64, TextError> {
         TextError(
             "is not a size; write a whole number and one of B, KiB, MiB, GiB, TiB, PiB, \
              as in \"8 GiB\""
+                .to_owned(),
+        )
+    })
+}
+
+/// Reads a bandwidth in bits a second such as `100 Mbit/s` or `10Gbit/s`.
+///
+/// # Errors
+/// Says which forms are understood.
+pub fn parse_bit_rate(text: &str) -> Result<u64, TextError> {
+    parse(text, &BIT_RATE_UNITS).ok_or_else(|| {
+        TextError(
+            "is not a bandwidth; write a whole number and one of bit/s, kbit/s, Mbit/s, Gbit/s, \
+             as in \"100 Mbit/s\""
                 .to_owned(),
         )
     })
@@ -119,6 +137,16 @@ mod tests {
         assert_eq!(parse_bytes("64KiB"), Ok(64 << 10));
         for text in ["", "GiB", "8 GB", "8.5 MiB", "99999999 PiB"] {
             assert!(parse_bytes(text).is_err(), "{text} was understood");
+        }
+    }
+
+    #[test]
+    fn bandwidths_count_bits_by_thousands() {
+        assert_eq!(parse_bit_rate("100 Mbit/s"), Ok(100_000_000));
+        assert_eq!(parse_bit_rate("10Gbit/s"), Ok(10_000_000_000));
+        assert_eq!(parse_bit_rate("9600 bit/s"), Ok(9_600));
+        for text in ["", "100", "100 MB/s", "1.5 Gbit/s", "99999999999999 Gbit/s"] {
+            assert!(parse_bit_rate(text).is_err(), "{text}");
         }
     }
 

@@ -7,18 +7,21 @@ use crate::acceptor::{Acceptor, Door};
 use crate::agent::Agent;
 use crate::backend::{self, CoreThread};
 use crate::clock::Clock;
-use crate::config::{Backend, ClusterConfig, Config, IdleStrategy};
+use crate::config::{Backend, ClusterConfig, Config, IdleStrategy, Member};
 use crate::core_loop::{CoreLoop, IdlePlan};
 use crate::counters::{CounterBlock, Counters};
 use crate::driver::Driver;
 use crate::journal::{Journal, RecoveryReport};
 use crate::links::{LinkSettings, Route, ShardLinks};
+use crate::network::{Network, NetworkThread};
 use crate::placement::{self, Agents, Plan};
 use crate::prober::{Audience, ProberAgent, ProberStop};
 use crate::shard_agent::{ShardAgent, ShardControl};
 use crate::worker::{SampleQueue, Worker, WorkerControl};
 use punctual_core::{Coordinator, CoordinatorConfig, OwdConfig, ProberConfig, Procedures, Shard};
-use punctual_link::{CoreWaker, Endpoint, Identity, Link, Listener, Parker, ring_pair};
+use punctual_link::{
+    CoreWaker, Endpoint, Identity, Link, Listener, Parker, monotonic_ns, ring_pair,
+};
 use punctual_wire::{Features, Role};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -65,6 +68,8 @@ pub(super) struct Assembly {
     /// How each shard that has a journal went on from it, and where that is.
     recoveries: Vec<RecoveryReport>,
     journals: Vec<(u16, PathBuf)>,
+    /// What delays messages, until its thread is started.
+    network: Option<Network>,
     cores: BTreeMap<usize, CoreDraft>,
     /// Who is where, once that is known: where the shards of this process listen, and how to attach
     /// a link to them.
@@ -99,6 +104,7 @@ impl Assembly {
             journals_here,
         };
         let plan = placement::plan(&process.placement, &allowed, agents)?;
+        let network = Network::new(process.network.as_ref(), &allowed)?;
         let (backend, warning) = backend::choose(process.backend)?;
         let mut warnings: Vec<String> = warning.into_iter().collect();
         // The prober is left out: it sleeps most of the time, and never spins.
@@ -106,8 +112,9 @@ impl Assembly {
         used.sort_unstable();
         used.dedup();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // A journal is written by a thread of its own, for which those who spin make no room.
-        let busy = used.len() + journals;
+        // A journal is written by a thread of its own, and messages are delayed by another: those
+        // who spin make no room for them.
+        let busy = used.len() + journals + usize::from(network.is_some());
         let overprovisioned = process.overprovisioned.unwrap_or(busy > cores);
         if overprovisioned {
             warnings.push("overprovisioned: no core spins while it waits".to_owned());
@@ -124,6 +131,7 @@ impl Assembly {
             warnings,
             recoveries: Vec::new(),
             journals: Vec::new(),
+            network,
             cores: BTreeMap::new(),
             endpoints: Vec::new(),
             controls: Vec::new(),
@@ -146,6 +154,7 @@ impl Assembly {
             endpoints: std::mem::take(&mut self.endpoints),
             recoveries: std::mem::take(&mut self.recoveries),
             journals: std::mem::take(&mut self.journals),
+            network: self.network.as_ref().map(Network::info),
             warnings: std::mem::take(&mut self.warnings),
         };
         // What waits for its shard may be sent at the end of its deadline and have another one.
@@ -161,9 +170,13 @@ impl Assembly {
             finished_count: 0,
             acceptor: None,
             threads: Vec::new(),
+            network: None,
             deadline,
         };
-        engine.counters = self.spawn(&mut engine.threads)?;
+        // First: nobody gets through to anybody before it runs.
+        engine.network = self.network.take().map(Network::start).transpose()?;
+        let blocks = engine.network.iter().map(NetworkThread::counters).collect();
+        engine.counters = self.spawn(blocks, &mut engine.threads)?;
         engine.note_pins();
         if !doors.is_empty() {
             engine.acceptor = Some(Acceptor::start(doors)?);
@@ -237,7 +250,7 @@ impl Assembly {
         let identity = Identity { session: shard.session().0, ..self.identity };
         let settings =
             LinkSettings { from: id, ..link_settings(&self.config, identity, Role::Peer) };
-        let peers = ShardLinks::new(self.routes(Some(id))?, settings);
+        let peers = self.links(Member::Shard(id), settings)?;
         let (limits, sessions_max) = (self.config.cluster.limits, self.config.process.sessions_max);
         let mut agent =
             ShardAgent::new(shard, self.clock, limits, identity, sessions_max, peers, control);
@@ -265,7 +278,7 @@ impl Assembly {
         });
         let identity = Identity { session: random(), ..self.identity };
         let settings = link_settings(&self.config, identity, Role::Coordinator);
-        let links = ShardLinks::new(self.routes(None)?, settings);
+        let links = self.links(Member::Worker(index), settings)?;
         Ok(Worker::new(index, coordinator, driver, links, self.clock, control, finished))
     }
 
@@ -277,7 +290,7 @@ impl Assembly {
     ) -> Result<ProberStop, EngineError> {
         let identity = Identity { session: random(), ..self.identity };
         let settings = link_settings(&self.config, identity, Role::Prober);
-        let links = ShardLinks::new(self.routes(None)?, settings);
+        let links = self.links(Member::Prober, settings)?;
         let flag = Arc::new(AtomicBool::new(false));
         let audience = Audience { queues, ..Audience::default() };
         let config = prober_config(&self.config);
@@ -301,6 +314,19 @@ impl Assembly {
         }
     }
 
+    /// The links of an agent, with what lies between it and the shards.
+    fn links(&self, own: Member, settings: LinkSettings) -> Result<ShardLinks, EngineError> {
+        let shard = match own {
+            Member::Shard(shard) => Some(shard),
+            Member::Worker(_) | Member::Prober => None,
+        };
+        let mut links = ShardLinks::new(self.routes(shard)?, settings);
+        if let Some(network) = &self.network {
+            links.set_network(network.agent(own, self.config.cluster.shards));
+        }
+        Ok(links)
+    }
+
     /// How an agent reaches every shard, or a shard those with higher ids: so any two shards have
     /// one link, which both use.
     fn routes(&self, own: Option<u16>) -> Result<Vec<Route>, EngineError> {
@@ -313,7 +339,12 @@ impl Assembly {
 
     fn route(&self, shard: u16) -> Result<Route, EngineError> {
         if self.part == Part::Embedded(Transport::Ring) {
-            let (here, there) = ring_pair(self.config.cluster.limits, self.config.process.batch);
+            let (here, mut there) =
+                ring_pair(self.config.cluster.limits, self.config.process.batch);
+            if self.network.is_some() {
+                // So that what the shard sends is delayed from when it sent it.
+                there.stamp_flushes(monotonic_ns);
+            }
             let attach = ShardControl::Attach(Box::new(there));
             let attached = self.controls[usize::from(shard)].try_send(attach);
             let link = attached.is_ok().then(|| Box::new(here) as Box<dyn Link>);
@@ -341,9 +372,12 @@ impl Assembly {
         Ok(Arc::clone(draft.parker.handle().waker()))
     }
 
-    /// Starts all cores and waits until they run.
-    fn spawn(self, threads: &mut Vec<CoreThread>) -> Result<Counters, EngineError> {
-        let mut blocks = Vec::new();
+    /// Starts all cores and waits until they run. Their counters come behind those that there are.
+    fn spawn(
+        self,
+        mut blocks: Vec<Arc<CounterBlock>>,
+        threads: &mut Vec<CoreThread>,
+    ) -> Result<Counters, EngineError> {
         for (core, draft) in self.cores {
             let name = format!("core{core}");
             blocks.extend(draft.agents.iter().map(|agent| agent.counters()));

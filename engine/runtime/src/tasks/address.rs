@@ -11,9 +11,32 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What is hashed before the token, so that no cluster of shards has the same hash by accident.
 const HASHED_FIRST: &[u8] = b"punctual-tasks";
 
+/// What whoever speaks to a server has to know. Nobody can print it: configurations and addresses
+/// find their way into logs.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Token(String);
+
+impl From<String> for Token {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Token {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "Token(none)" } else { "Token(hidden)" })
+    }
+}
+
 /// What both sides of a handshake must agree on.
-pub(super) fn hash_of(token: &str) -> u64 {
-    xxh3_64(&[HASHED_FIRST, token.as_bytes()].concat())
+pub(super) fn hash_of(token: &Token) -> u64 {
+    xxh3_64(&[HASHED_FIRST, token.0.as_bytes()].concat())
 }
 
 /// The way to a queue in this process.
@@ -91,7 +114,7 @@ pub enum QueueAddress {
         /// Where it listens.
         endpoint: Endpoint,
         /// What it wants to be shown.
-        token: String,
+        token: Token,
     },
     /// In this process.
     Local(LocalQueue),
@@ -108,7 +131,7 @@ impl QueueAddress {
         match self {
             Self::Remote { token, .. } => hash_of(token),
             Self::Local(queue) => queue.hash,
-            Self::Links(_) => hash_of(""),
+            Self::Links(_) => hash_of(&Token::default()),
         }
     }
 
@@ -127,5 +150,29 @@ impl fmt::Display for QueueAddress {
             Self::Remote { endpoint, .. } => endpoint.fmt(f),
             Self::Local(_) | Self::Links(_) => f.write_str("this process"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::TaskServerConfig;
+
+    #[test]
+    fn neither_an_address_nor_a_configuration_shows_its_token() {
+        const SECRET: &str = "open sesame";
+        let endpoint = Endpoint::Unix("tasks.sock".into());
+        let config = TaskServerConfig { token: SECRET.into(), ..TaskServerConfig::default() };
+        let address = QueueAddress::Remote { endpoint, token: Token::from(SECRET) };
+        for shown in [format!("{config:?}"), format!("{address:?}"), format!("{address:#?}")] {
+            assert!(!shown.contains("sesame") && shown.contains("Token(hidden)"), "{shown}");
+        }
+        assert_eq!(format!("{:?}", Token::default()), "Token(none)", "that is no secret");
+    }
+
+    #[test]
+    fn another_token_is_another_hash() {
+        assert_ne!(hash_of(&"a".into()), hash_of(&"b".into()));
+        assert_eq!(hash_of(&"a".into()), hash_of(&String::from("a").into()));
     }
 }

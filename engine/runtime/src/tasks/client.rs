@@ -47,7 +47,7 @@ impl TaskClient {
         token: &str,
         patience: Duration,
     ) -> Result<Self, TaskClientError> {
-        let (endpoint, token) = (endpoint.clone(), token.to_owned());
+        let (endpoint, token) = (endpoint.clone(), token.into());
         Self::at(&QueueAddress::Remote { endpoint, token }, patience)
     }
 

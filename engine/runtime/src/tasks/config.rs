@@ -1,6 +1,6 @@
 //! What a task server is started with.
 
-use super::TaskServerError;
+use super::{TaskServerError, Token};
 use crate::config::{
     Address, Backend, Config, DurabilityMode, DurabilitySettings, IdleStrategy, JournalBackend,
     Modes, show_bytes, show_duration,
@@ -75,7 +75,7 @@ pub struct TaskServerConfig {
     /// Where it listens; `None`: it can only be reached from within the process.
     pub listen: Option<Address>,
     /// What clients and workers must show.
-    pub token: String,
+    pub token: Token,
     /// What outlives the process.
     pub durability: TaskDurability,
     /// A worker that says nothing for so long loses its leases.
@@ -119,7 +119,7 @@ impl Default for TaskServerConfig {
         } = TaskQueueConfig::new(QUEUE);
         Self {
             listen: None,
-            token: String::new(),
+            token: Token::default(),
             durability: TaskDurability::Memory,
             lease_timeout,
             heartbeat,
@@ -139,7 +139,7 @@ impl Default for TaskServerConfig {
 impl TaskServerConfig {
     /// A server for others, which show it `token`.
     #[must_use]
-    pub fn listening(listen: Address, token: impl Into<String>) -> Self {
+    pub fn listening(listen: Address, token: impl Into<Token>) -> Self {
         let idle = IdleStrategy::Backoff;
         Self { listen: Some(listen), token: token.into(), idle, ..Self::default() }
     }

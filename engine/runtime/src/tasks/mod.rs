@@ -23,7 +23,7 @@ mod server;
 mod tests;
 mod worker;
 
-pub use address::{LocalQueue, QueueAddress, QueueLinks};
+pub use address::{LocalQueue, QueueAddress, QueueLinks, Token};
 pub use client::{SubmitReport, TaskClient};
 pub use config::{TaskDurability, TaskServerConfig};
 pub use error::{TaskClientError, TaskServerError, TaskWorkerError};
@@ -33,8 +33,8 @@ pub use server::TaskServer;
 pub use worker::{TaskWorkerHost, WorkerView};
 
 pub use punctual_core::task::{
-    Action, Exit, Lease, PREFETCH_MAX, Prefetch, RunId, SLOTS_MAX, TaskWorkerConfig,
-    TaskWorkerStats, Usage,
+    Action, Exit, LatencyBuckets, Lease, PREFETCH_MAX, Prefetch, RunId, SLOTS_MAX, TaskLatencies,
+    TaskWorkerConfig, TaskWorkerStats, Usage,
 };
 pub use punctual_wire::task::{
     AFTER_MAX, Attempt, Capacity, Captured, EndKind, EndSummary, JOB_NAME_BYTES_MAX, JobId,

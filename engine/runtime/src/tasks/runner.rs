@@ -21,7 +21,7 @@ pub trait TaskRunner: Send + 'static {
     ///
     /// # Errors
     /// When it cannot be started: how it ended, then, with the reason among what it wrote to its
-    /// standard error.
+    /// standard error. If that [is a shortage](Exit::is_shortage) the task is given back.
     fn launch(&mut self, now: Nanos, lease: &Lease) -> Result<(), Exit>;
 
     /// Asks a run to end.

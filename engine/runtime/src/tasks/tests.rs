@@ -19,14 +19,14 @@ const TOKEN: &str = "open sesame";
 /// A server at a port that the system chooses.
 fn serve(config: TaskServerConfig) -> TaskServer {
     let listen = Some(Address::Tcp("127.0.0.1:0".to_owned()));
-    TaskServer::start(TaskServerConfig { listen, token: TOKEN.to_owned(), ..config })
+    TaskServer::start(TaskServerConfig { listen, token: TOKEN.into(), ..config })
         .expect("the server starts")
 }
 
 /// The way to a server over its socket.
 fn remote(server: &TaskServer) -> QueueAddress {
     let endpoint = server.endpoint().expect("it listens").clone();
-    QueueAddress::Remote { endpoint, token: TOKEN.to_owned() }
+    QueueAddress::Remote { endpoint, token: TOKEN.into() }
 }
 
 fn client(address: &QueueAddress) -> TaskClient {

@@ -9,6 +9,7 @@ mod cluster;
 mod durability;
 mod hostile;
 mod idle;
+mod network;
 mod peers;
 mod pending;
 mod probes;

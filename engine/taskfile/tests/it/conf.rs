@@ -30,14 +30,7 @@ fn every_setting_of_the_original_and_its_forks_has_its_place() {
         report_interval: Duration::from_secs(5),
         tasks_max: 8,
         attempts_max: 2,
-        result_dir: "/results".to_owned(),
-        redis_host: "10.0.0.1".to_owned(),
-        redis_port: 6379,
-        redis_password: "secret".to_owned(),
-        redis_db: 3,
-        auto_sleep: Some(Duration::from_secs(10)),
         task_timeout: Some(Duration::from_secs(3600)),
-        timeout_check_interval: Some(Duration::from_secs(30)),
         unknown: Vec::new(),
     };
     assert_eq!(OriginalConf::parse(text).unwrap(), expected);
@@ -50,19 +43,24 @@ fn what_is_missing_is_as_in_the_file_of_the_original() {
     assert_eq!(conf, OriginalConf::default());
     assert_eq!((conf.accept_free, conf.return_free), (80 * GIB, 40 * GIB));
     assert_eq!((conf.tasks_max, conf.attempts_max), (32, 4));
-    assert_eq!((conf.redis_host.as_str(), conf.redis_port, conf.redis_db), ("node0", 6400, 0));
-    assert_eq!((conf.redis_password.as_str(), conf.task_timeout), ("cloudlab", None));
+    assert_eq!((conf.sleep_between_tasks, conf.task_timeout), (Duration::from_secs(2), None));
     let nulls = r#"{"redis_host": null, "max_task_per_worker": null}"#;
     assert_eq!(OriginalConf::parse(nulls).unwrap(), conf);
 }
 
 #[test]
-fn numbers_may_be_texts_and_passwords_numbers() {
-    let text = r#"{"redis_port": "6379", "min_dram_gb_accept_new_task": " 4 ", "redis_pass": 12345,
+fn numbers_may_be_texts() {
+    let text = r#"{"max_retry_per_task": "7", "min_dram_gb_accept_new_task": " 4 ",
         "max_task_per_worker": 8.0}"#;
     let conf = OriginalConf::parse(text).unwrap();
-    assert_eq!((conf.redis_port, conf.accept_free, conf.tasks_max), (6379, 4 * GIB, 8));
-    assert_eq!(conf.redis_password, "12345");
+    assert_eq!((conf.attempts_max, conf.accept_free, conf.tasks_max), (7, 4 * GIB, 8));
+}
+
+#[test]
+fn a_setting_without_a_meaning_here_may_have_any_value() {
+    let text = r#"{"redis_port": "x", "redis_pass": 12345, "result_dir": {}}"#;
+    let conf = OriginalConf::parse(text).unwrap();
+    assert_eq!(conf, OriginalConf::default());
 }
 
 #[test]
@@ -82,16 +80,14 @@ fn a_timeout_of_zero_is_none() {
 #[test]
 fn a_wrong_value_is_an_error_that_names_the_setting() {
     let cases = [
-        (r#"{"redis_port": 65536}"#, "\"redis_port\": 65536 is not a port"),
-        (r#"{"redis_port": "x"}"#, "\"redis_port\": \"x\" is not a port"),
+        (r#"{"max_retry_per_task": 65536}"#, "\"max_retry_per_task\": 65536 is not a whole"),
+        (r#"{"max_retry_per_task": "x"}"#, "\"max_retry_per_task\": \"x\" is not a whole"),
         (r#"{"max_task_per_worker": 4.5}"#, "\"max_task_per_worker\": 4.5 is not a whole number"),
         (r#"{"max_task_per_worker": true}"#, "\"max_task_per_worker\": true is not"),
         (r#"{"max_retry_per_task": -1}"#, "\"max_retry_per_task\": -1 is not"),
         (r#"{"health_report_interval": []}"#, "\"health_report_interval\": [] is not a number"),
         (r#"{"min_dram_gb_accept_new_task": "4GB"}"#, "\"4GB\" is not a number of GB"),
-        (r#"{"redis_host": {}}"#, "\"redis_host\": {} is not a text"),
-        (r#"{"redis_db": -1}"#, "\"redis_db\": -1 is not"),
-        ("[]", "not an object of settings such as {\"redis_port\": 6400}"),
+        ("[]", "not an object of settings such as {\"max_task_per_worker\": 8}"),
         ("4", "not an object"),
     ];
     for (text, expected) in cases {
@@ -103,7 +99,7 @@ fn a_wrong_value_is_an_error_that_names_the_setting() {
 #[test]
 fn unknown_settings_have_no_effect_and_are_named() {
     let conf = OriginalConf::parse(r#"{"redis_db": 1, "max_tasks_per_worker": 8}"#).unwrap();
-    assert_eq!((conf.redis_db, conf.tasks_max), (1, 32));
+    assert_eq!(conf.tasks_max, 32);
     assert_eq!(conf.unknown, ["max_tasks_per_worker"]);
     assert!(conf.warnings()[0].contains("max_tasks_per_worker"), "{:?}", conf.warnings());
 }

@@ -7,6 +7,7 @@
 mod capacity;
 mod fault;
 mod ids;
+mod latencies;
 mod parts;
 mod payload;
 mod push;
@@ -21,6 +22,7 @@ mod view;
 pub use capacity::Capacity;
 pub use fault::{RefusedTask, TaskFault};
 pub use ids::{Attempt, JobId, StateSet, TaskId, TaskKey, TaskState, UnknownState};
+pub use latencies::{BUCKETS_MAX, Distribution};
 pub use parts::TEXT_BYTES_MAX;
 pub use payload::{PAYLOAD_BYTES_MAX, PayloadKind, TaskPayload, Variables};
 pub use push::QueuePush;

@@ -1,7 +1,8 @@
 //! What a task queue tells its clients and workers.
 
 use super::{
-    Attempt, JobId, JobRow, RefusedTask, StateCounts, TaskFault, TaskId, TaskRow, WorkerRow,
+    Attempt, Distribution, JobId, JobRow, RefusedTask, StateCounts, TaskFault, TaskId, TaskRow,
+    WorkerRow,
 };
 
 /// What a queue tells a client or a worker. `request` is the number that the client gave.
@@ -78,6 +79,15 @@ pub enum QueuePush<'a> {
         request: u32,
         /// Why.
         fault: TaskFault,
+    },
+    /// To a client: how long tasks took since the queue started.
+    Latencies {
+        /// Of the client's request.
+        request: u32,
+        /// From when a task could be had to when it was given to a worker.
+        wait: Distribution<'a>,
+        /// From then to the report of its end; leases without a report are not counted.
+        lease: Distribution<'a>,
     },
     /// To a worker: it is enlisted.
     Enlisted {

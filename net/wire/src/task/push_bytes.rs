@@ -1,13 +1,14 @@
 //! The messages of `TaskPush` frames: how they are written and read.
 
+use super::latencies::DistributionHead;
 use super::parts::{
     TEXT_BYTES_MAX, cut, flag, head, len16, len32, part, put, text, unknown, within,
 };
 use super::report::RunBytes;
 use super::view::CountBytes;
 use super::{
-    Attempt, JOB_NAME_BYTES_MAX, JobId, JobRow, PAYLOAD_BYTES_MAX, QueuePush, RefusedTask,
-    StateCounts, TaskFault, TaskId, TaskRow, WorkerRow,
+    Attempt, Distribution, JOB_NAME_BYTES_MAX, JobId, JobRow, PAYLOAD_BYTES_MAX, QueuePush,
+    RefusedTask, StateCounts, TaskFault, TaskId, TaskRow, WorkerRow,
 };
 use crate::message::no_trailing;
 use crate::{BatchWriter, Frame, FrameKind, WireError};
@@ -29,6 +30,7 @@ const RECALL: u8 = 12;
 const CANCEL: u8 = 13;
 const ACKED: u8 = 14;
 const DRAIN: u8 = 15;
+const LATENCIES: u8 = 16;
 
 /// For errors.
 const WHAT: &str = "message of a task queue";
@@ -85,6 +87,17 @@ struct FaultBytes {
     fault: u8,
     request: U32,
 }
+
+/// The counts of both distributions follow.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct LatenciesHead {
+    tag: u8,
+    request: U32,
+    wait: DistributionHead,
+    lease: DistributionHead,
+}
+const _: () = assert!(size_of::<LatenciesHead>() == 41);
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -153,6 +166,7 @@ impl QueuePush<'_> {
                 let (fault, request) = (fault as u8, U32::new(request));
                 put(out, KIND, &FaultBytes { tag: FAULT, fault, request }, []);
             }
+            Self::Latencies { request, wait, lease } => put_latencies(out, request, &wait, &lease),
             Self::Enlisted { name, lease_timeout_ms, heartbeat_ms } => {
                 put_enlisted(out, name, lease_timeout_ms, heartbeat_ms);
             }
@@ -193,6 +207,21 @@ impl QueuePush<'_> {
 
 fn put_run(out: &mut BatchWriter, tag: u8, task: TaskId, attempt: Attempt) {
     put(out, KIND, &RunBytes::new(tag, task, attempt), []);
+}
+
+fn put_latencies(
+    out: &mut BatchWriter,
+    request: u32,
+    wait: &Distribution<'_>,
+    lease: &Distribution<'_>,
+) {
+    let head = LatenciesHead {
+        tag: LATENCIES,
+        request: U32::new(request),
+        wait: DistributionHead::new(wait),
+        lease: DistributionHead::new(lease),
+    };
+    put(out, KIND, &head, [wait.part(), lease.part()]);
 }
 
 fn put_enlisted(out: &mut BatchWriter, name: &[u8], lease_timeout_ms: u32, heartbeat_ms: u32) {
@@ -305,6 +334,15 @@ impl<'a> QueuePush<'a> {
                     changed: bytes.changed.get(),
                     next: TaskId(bytes.next.get()),
                     more: flag(bytes.more, "flags of the end of an answer")?,
+                }
+            }
+            LATENCIES => {
+                let head: &LatenciesHead = head(rest, WHAT)?;
+                Self::Latencies {
+                    request: head.request.get(),
+                    // In the order in which they lie there.
+                    wait: head.wait.read(rest)?,
+                    lease: head.lease.read(rest)?,
                 }
             }
             FAULT => {

@@ -283,11 +283,15 @@ pub enum ReturnReason {
     LowMemory = 2,
     /// The worker can never run it.
     Unfit = 3,
+    /// The worker's machine was short of what it takes to start any task, such as open files,
+    /// processes or disk space; it had not begun.
+    Shortage = 4,
 }
 
 impl ReturnReason {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::Recalled, Self::Draining, Self::LowMemory, Self::Unfit];
+    pub const ALL: [Self; 5] =
+        [Self::Recalled, Self::Draining, Self::LowMemory, Self::Unfit, Self::Shortage];
 
     /// The reason with this code.
     #[must_use]

@@ -102,6 +102,11 @@ pub enum ToQueue<'a> {
         /// Its name; empty: all workers.
         name: &'a [u8],
     },
+    /// From a client: it wants to know how long tasks have waited and were out.
+    Latencies {
+        /// Comes back with the answer.
+        request: u32,
+    },
     /// From a worker, first of all: it is there.
     Enlist {
         /// What it would like to be called.

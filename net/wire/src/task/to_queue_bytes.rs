@@ -26,6 +26,7 @@ const CREDIT: u8 = 12;
 const REPORT: u8 = 13;
 const RETURN: u8 = 14;
 const BEAT: u8 = 15;
+const LATENCIES: u8 = 16;
 
 /// For errors.
 const WHAT: &str = "message to a task queue";
@@ -149,6 +150,7 @@ impl ToQueue<'_> {
             }
             Self::Jobs { request } => put_bare(out, JOBS, request),
             Self::Workers { request } => put_bare(out, WORKERS, request),
+            Self::Latencies { request } => put_bare(out, LATENCIES, request),
             Self::StopWorker { request, name } => {
                 put_name(out, STOP_WORKER, request, cut(name, TEXT_BYTES_MAX));
             }
@@ -300,6 +302,10 @@ impl<'a> ToQueue<'a> {
             }
             JOBS => Self::Jobs { request: head::<BareRequest>(rest, WHAT)?.request.get() },
             WORKERS => Self::Workers { request: head::<BareRequest>(rest, WHAT)?.request.get() },
+            LATENCIES => {
+                let request = head::<BareRequest>(rest, WHAT)?.request.get();
+                Self::Latencies { request }
+            }
             STOP_WORKER => {
                 let head: &NameRequest = head(rest, WHAT)?;
                 let (request, name) = (head.request.get(), text(rest, head.name_len)?);

@@ -41,6 +41,29 @@ fn every_sealed_frame_is_counted_once_whoever_sealed_it() {
 }
 
 #[test]
+fn frames_that_are_passed_on_keep_their_bytes_and_their_place_and_are_not_counted_again() {
+    let mut source = BatchWriter::new(LIMITS, 2, true);
+    for _ in 0..3 {
+        put(&mut source, FrameKind::Reply, 30);
+    }
+    source.seal();
+    // The one who passes them on has another batch limit, and an open frame of its own.
+    let mut out = BatchWriter::new(LIMITS, 1, false);
+    put(&mut out, FrameKind::Ping, 10);
+    out.append_sealed(source.sealed());
+    out.append_sealed(&[]);
+    put(&mut out, FrameKind::Ping, 10);
+    out.seal();
+    let own = FRAME_HEADER_BYTES + 10;
+    assert_eq!(&out.sealed()[own..out.len() - own], source.sealed());
+    for ping in [&out.sealed()[..own], &out.sealed()[out.len() - own..]] {
+        let (frames, _) = whole_frames(ping, false).expect("a valid frame");
+        assert_eq!((frames[0].0, frames[0].1), (FrameKind::Ping, 1));
+    }
+    assert_eq!(out.take_counts(), (2, 2));
+}
+
+#[test]
 fn an_empty_buffer_is_kept_unless_it_grew_very_large() {
     for (messages, keeps) in [(1, true), (1_000, false)] {
         let mut out = BatchWriter::new(LIMITS, 8, false);

@@ -3,8 +3,8 @@
 use crate::task_samples::Fields;
 use crate::tasks::{read_pushes, read_to_queue, written};
 use punctual_wire::task::{
-    AFTER_MAX, JOB_NAME_BYTES_MAX, OUTPUT_BYTES_MAX, PAYLOAD_BYTES_MAX, PayloadKind, QueuePush,
-    Selection, TEXT_BYTES_MAX, TaskPayload, TaskRow, ToQueue, Variables,
+    AFTER_MAX, BUCKETS_MAX, JOB_NAME_BYTES_MAX, OUTPUT_BYTES_MAX, PAYLOAD_BYTES_MAX, PayloadKind,
+    QueuePush, Selection, TEXT_BYTES_MAX, TaskPayload, TaskRow, ToQueue, Variables,
 };
 use punctual_wire::{BatchWriter, FrameKind, FrameReader, Limits, WireError};
 
@@ -15,6 +15,7 @@ fn largest() -> Fields {
         payload: vec![b'p'; PAYLOAD_BYTES_MAX],
         outputs: [vec![b'o'; OUTPUT_BYTES_MAX], vec![b'e'; OUTPUT_BYTES_MAX]],
         after: vec![[7; 16]; AFTER_MAX],
+        counts: vec![[7; 8]; 2 * BUCKETS_MAX],
         ..Fields::some()
     }
 }
@@ -26,6 +27,7 @@ const ENLIST: usize = 8;
 const REPORT: usize = 12;
 const ROW: usize = 4;
 const LEASE: usize = 10;
+const LATENCIES: usize = 15;
 
 #[test]
 fn the_largest_messages_of_the_task_farm_fit_a_frame_and_no_frame_takes_too_many() {
@@ -64,6 +66,7 @@ fn the_largest_messages_of_the_task_farm_fit_a_frame_and_no_frame_takes_too_many
 #[test]
 fn what_may_not_be_longer_is_refused_before_its_bytes_are_looked_for() {
     let payload = "the length of a payload in bytes";
+    let buckets = "the number of buckets of a distribution";
     let over =
         |what, max: usize| WireError::OverLimit { what, value: max as u64 + 1, max: max as u64 };
     // Where the length is in the message, how long it is there, and what is too long.
@@ -90,6 +93,8 @@ fn what_may_not_be_longer_is_refused_before_its_bytes_are_looked_for() {
         (ROW, 103, 2, over("the length of a text in bytes", TEXT_BYTES_MAX)),
         (ROW, 105, 2, over("the length of a text in bytes", TEXT_BYTES_MAX)),
         (LEASE, 38, 4, over(payload, PAYLOAD_BYTES_MAX)),
+        (LATENCIES, 21, 2, over(buckets, BUCKETS_MAX)),
+        (LATENCIES, 39, 2, over(buckets, BUCKETS_MAX)),
     ];
     for (kind, place, len, error) in pushes {
         let mut bytes = written(|out| fields.push(kind).write(out));

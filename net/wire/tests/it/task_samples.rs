@@ -3,13 +3,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use punctual_wire::task::{
-    After, Attempt, Capacity, Captured, EndKind, JobId, JobRow, QueuePush, RefusedTask,
-    ReturnReason, Selection, StateCounts, StateSet, TaskEnd, TaskFault, TaskId, TaskKey, TaskRow,
-    TaskSpec, TaskState, TaskTimes, ToQueue, Verb, WorkerRow,
+    After, Attempt, Capacity, Captured, Distribution, EndKind, JobId, JobRow, QueuePush,
+    RefusedTask, ReturnReason, Selection, StateCounts, StateSet, TaskEnd, TaskFault, TaskId,
+    TaskKey, TaskRow, TaskSpec, TaskState, TaskTimes, ToQueue, Verb, WorkerRow,
 };
 
 /// How many kinds of messages there are to a queue, and as many from it.
-pub(crate) const KINDS: usize = 15;
+pub(crate) const KINDS: usize = 16;
 
 /// What messages of any kind are made of; what a kind does not need is not used.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ pub(crate) struct Fields {
     pub(crate) payload: Vec<u8>,
     pub(crate) outputs: [Vec<u8>; 2],
     pub(crate) after: Vec<[u8; 16]>,
+    pub(crate) counts: Vec<[u8; 8]>,
 }
 
 impl Fields {
@@ -41,6 +42,7 @@ impl Fields {
             payload: b"what a worker runs".to_vec(),
             outputs: [b"out".to_vec(), b"error\xff".to_vec()],
             after: vec![[7; 16], [9; 16]],
+            counts: vec![[1; 8], [2; 8], [3; 8]],
         }
     }
 
@@ -142,10 +144,11 @@ impl Fields {
                 let reason = self.choose(&ReturnReason::ALL);
                 ToQueue::Return { seq, task, attempt, reason }
             }
-            _ => {
+            14 => {
                 let [memory_free, ..] = self.words;
                 ToQueue::Beat { memory_free, cores_used_milli: request, running: limit }
             }
+            _ => ToQueue::Latencies { request },
         }
     }
 
@@ -184,7 +187,13 @@ impl Fields {
             11 => QueuePush::Recall { task, attempt },
             12 => QueuePush::Cancel { task, attempt },
             13 => QueuePush::Acked { seq: ticket },
-            _ => QueuePush::Drain,
+            14 => QueuePush::Drain,
+            _ => {
+                let [wait, lease] = [word, ticket].map(|sum| u128::from(sum) << 8 | 1);
+                let (first, rest) = self.counts.split_at(self.counts.len() / 2);
+                let wait = Distribution::new(wait, first);
+                QueuePush::Latencies { request, wait, lease: Distribution::new(lease, rest) }
+            }
         }
     }
 
@@ -252,8 +261,9 @@ fn fields() -> impl Strategy<Value = Fields> {
     let texts = [bytes(40), bytes(40), bytes(40)];
     let outputs = [bytes(60), bytes(60)];
     let numbers = any::<([u64; 6], [u32; 4], i32, u16, [bool; 2], usize)>();
-    (numbers, texts, bytes(200), outputs, vec(any::<[u8; 16]>(), 0..4)).prop_map(
-        |((words, halves, signed, short, flags, choice), texts, payload, outputs, after)| Fields {
+    let lists = (vec(any::<[u8; 16]>(), 0..4), vec(any::<[u8; 8]>(), 0..9));
+    (numbers, texts, bytes(200), outputs, lists).prop_map(
+        |((words, halves, signed, short, flags, choice), texts, payload, outputs, lists)| Fields {
             words,
             halves,
             signed,
@@ -263,7 +273,8 @@ fn fields() -> impl Strategy<Value = Fields> {
             texts,
             payload,
             outputs,
-            after,
+            after: lists.0,
+            counts: lists.1,
         },
     )
 }

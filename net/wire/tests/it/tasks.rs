@@ -5,9 +5,9 @@ use crate::task_samples::{Fields, KINDS, said};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use punctual_wire::task::{
-    After, Attempt, Captured, EndKind, JobId, PayloadKind, PushReader, QueuePush, RefusedTask,
-    ReturnReason, Selection, StateCounts, TaskEnd, TaskFault, TaskId, TaskKey, TaskPayload,
-    TaskSpec, TaskState, ToQueue, ToQueueReader, Variables, Verb,
+    After, Attempt, Captured, Distribution, EndKind, JobId, PayloadKind, PushReader, QueuePush,
+    RefusedTask, ReturnReason, Selection, StateCounts, TaskEnd, TaskFault, TaskId, TaskKey,
+    TaskPayload, TaskSpec, TaskState, ToQueue, ToQueueReader, Variables, Verb,
 };
 use punctual_wire::{
     BatchWriter, FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Limits, WireError,
@@ -189,7 +189,7 @@ type Code = (usize, usize, u8, &'static str);
 #[test]
 fn a_message_to_a_queue_with_an_unknown_code_is_refused() {
     let codes: [Code; 11] = [
-        (0, 0, 16, "tag of a message to a task queue"),
+        (0, 0, 17, "tag of a message to a task queue"),
         (1, 57, 0, "number of attempts of a task"),
         (2, 1, 2, "flags of a watch"),
         (3, 1, 2, "flags of a query"),
@@ -210,7 +210,7 @@ fn a_message_to_a_queue_with_an_unknown_code_is_refused() {
         let error = WireError::UnknownValue { what, value: value.into() };
         assert_eq!(read_to_queue(1, &bytes), Err(error));
     }
-    for tag in [0, 16, u8::MAX] {
+    for tag in [0, 17, u8::MAX] {
         let what = "tag of a message to a task queue";
         let error = WireError::UnknownValue { what, value: tag.into() };
         assert_eq!(read_to_queue(1, &[tag; 200]), Err(error));
@@ -237,7 +237,7 @@ fn a_message_of_a_queue_with_an_unknown_code_is_refused() {
         let error = WireError::UnknownValue { what, value: value.into() };
         assert_eq!(read_pushes(1, &bytes), Err(error));
     }
-    for tag in [0, 16, u8::MAX] {
+    for tag in [0, 17, u8::MAX] {
         let what = "tag of a message of a task queue";
         let error = WireError::UnknownValue { what, value: tag.into() };
         assert_eq!(read_pushes(1, &[tag; 200]), Err(error));
@@ -246,6 +246,19 @@ fn a_message_of_a_queue_with_an_unknown_code_is_refused() {
     payload.resize(15, 0);
     let error = WireError::UnknownValue { what: "kind of a payload", value: 3 };
     assert_eq!(TaskPayload::read(&payload), Err(error));
+}
+
+#[test]
+fn a_distribution_is_written_without_the_empty_buckets_at_its_end() {
+    let cases: [(&[u64], usize); 4] = [(&[], 0), (&[0, 0], 0), (&[0, 7, 0], 2), (&[1, 0, 3], 3)];
+    for (counts, len) in cases {
+        let bytes = Distribution::to_bytes_of(counts);
+        let distribution = Distribution::new(9, &bytes);
+        assert_eq!(distribution.counts().collect::<Vec<_>>(), counts[..len]);
+        let (wait, lease) = (distribution, Distribution::default());
+        let body = written(|out| QueuePush::Latencies { request: 1, wait, lease }.write(out));
+        assert_eq!(body.len(), 41 + 8 * len);
+    }
 }
 
 /// The names of a set of codes, which must all differ.
@@ -366,4 +379,10 @@ fn the_page_on_the_wire_format_shows_what_becomes_of_a_task() {
     };
     assert_shows("report", |out| ToQueue::Report { seq: 4, task, attempt, end }.write(out));
     assert_shows("acked", |out| QueuePush::Acked { seq: 4 }.write(out));
+    assert_shows("latencies", |out| {
+        let wait = Distribution::to_bytes_of(&[0, 0, 1]);
+        let lease = Distribution::to_bytes_of(&[0, 0, 0, 2]);
+        let (wait, lease) = (Distribution::new(1_500, &wait), Distribution::new(3_300, &lease));
+        QueuePush::Latencies { request: 3, wait, lease }.write(out);
+    });
 }

@@ -1,16 +1,15 @@
 //! What a report says of the journals of this process.
 
-use super::Plan;
 use super::measured::{as_f64, ratio};
 use super::traffic::Traffic;
 use crate::report::JournalFigures;
-use punctual_runtime::config::DurabilityMode;
+use punctual_runtime::config::{Config, DurabilityMode};
 use punctual_runtime::{Counter, Counters, EngineInfo};
 use std::time::Duration;
 
 /// The figures of the journals, if any shard of this process has one.
 pub(super) fn figures(
-    plan: &Plan,
+    config: &Config,
     info: &EngineInfo,
     counters: &Counters,
     traffic: &Traffic,
@@ -19,7 +18,7 @@ pub(super) fn figures(
     if info.journals.is_empty() {
         return None;
     }
-    let settings = &plan.config.process.durability;
+    let settings = &config.process.durability;
     let is_async = settings.modes.0.contains(&DurabilityMode::JournalAsync);
     let mean_ns = ratio(traffic.journal_write_ns, as_f64(traffic.journal_writes));
     let bytes = traffic.journal_bytes;

@@ -1,29 +1,34 @@
 //! What came of a run, and the report about it.
 
 use super::traffic::Traffic;
-use super::{Plan, Target, journal};
+use super::{DoneOf, Plan, Target, journal};
+use crate::arrivals::Schedule;
+use crate::drive::{KindTotals, RunTotals};
 use crate::environment;
 use crate::hgrm::{HdrFileError, HdrFiles};
 use crate::histogram::Recorder;
-use crate::micro::MicroTotals;
-use crate::report::{Report, SCHEMA, open_loop_valid};
+use crate::report::{KindFigures, NetworkFigures, Report, SCHEMA, open_loop_valid};
 use crate::summary::LatencySummary;
+use crate::workload::Workload;
 use punctual_runtime::{Counter, Counters, EngineInfo};
 
 /// What came of a run.
-pub(super) struct Measured {
-    pub(super) totals: MicroTotals,
+pub(super) struct Measured<W: Workload> {
+    pub(super) totals: RunTotals,
+    pub(super) done: DoneOf<W>,
     pub(super) traffic: Traffic,
+    /// The emulated network, if there is one.
+    pub(super) network: Option<NetworkFigures>,
     pub(super) self_check: String,
     /// Why it ended early.
     pub(super) lost: Option<String>,
 }
 
-impl Measured {
+impl<W: Workload> Measured<W> {
     /// Writes the histogram files of the whole run.
-    pub(super) fn write_totals(&self, hdr: HdrFiles, plan: &Plan) -> Result<(), HdrFileError> {
+    pub(super) fn write_totals(&self, hdr: HdrFiles, plan: &Plan<W>) -> Result<(), HdrFileError> {
         let mut series = vec![("latency", self.totals.latency.total())];
-        if plan.micro.rate.is_some() {
+        if plan.load.schedule.is_some() {
             series.push(("intended", self.totals.intended.total()));
             series.push(("lag", self.totals.lag.total()));
         }
@@ -32,43 +37,56 @@ impl Measured {
             series.push(("hold", punctuality.hold.total()));
             series.push(("agreement", punctuality.agreement.total()));
         }
+        let kinds: Vec<_> =
+            self.kinds(plan).map(|(name, kind)| (name, kind.latency.total())).collect();
+        series.extend(kinds);
         let totals: Vec<_> = series.iter().map(|(name, total)| (*name, total)).collect();
         hdr.finish(&totals)
     }
 
-    pub(super) fn report(self, plan: &Plan, info: &EngineInfo, counters: &Counters) -> Report {
-        let (cluster, process, micro) = (&plan.config.cluster, &plan.config.process, &plan.micro);
-        let open = micro.rate.map(|_| (summary(&self.totals.intended), summary(&self.totals.lag)));
+    /// Kinds of transactions with their names, where there are several.
+    fn kinds(&self, plan: &Plan<W>) -> impl Iterator<Item = (&'static str, &KindTotals)> {
+        plan.workload.kinds().iter().copied().zip(&self.totals.kinds)
+    }
+
+    pub(super) fn report(self, plan: &Plan<W>, info: &EngineInfo, counters: &Counters) -> Report {
+        let (cluster, process) = (&plan.config.cluster, &plan.config.process);
+        let schedule = plan.load.schedule.as_ref();
+        let open = schedule.map(|_| (summary(&self.totals.intended), summary(&self.totals.lag)));
         let kept_up = open.and_then(|(response, lag)| open_loop_valid(&lag, &response));
         let warnings = self.warnings(info, kept_up);
-        let Self { totals, traffic, self_check, .. } = self;
+        let kinds = self.kinds(plan).map(|(name, kind)| KindFigures {
+            name: name.to_owned(),
+            committed: kind.committed,
+            aborted: kind.aborted,
+            latency_ns: summary(&kind.latency),
+        });
+        let kinds = kinds.collect();
+        let Self { totals, done, traffic, network, self_check, .. } = self;
         let transport = match plan.target {
             Target::Embedded(transport) => environment::transport_name(transport),
             Target::Served => "served",
         };
         let duration_s = totals.span.map_or(0.0, |(first, last)| last.since(first).as_secs_f64());
         let measured = (totals.committed, duration_s);
-        let durability = journal::figures(plan, info, counters, &traffic, measured);
+        let durability = journal::figures(&plan.config, info, counters, &traffic, measured);
         let (keys, bytes) =
             (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
         let punctuality = totals.punctuality.as_deref();
         let (stamped, late) = punctuality.map_or((0, 0), |all| (all.stamped, all.late));
         Report {
             schema: SCHEMA,
-            program: "bench micro".to_owned(),
-            workload: "micro".to_owned(),
+            program: format!("bench {}", plan.workload.name()),
+            workload: plan.workload.name().to_owned(),
             transport: transport.to_owned(),
             shards: usize::from(cluster.shards),
             coordinators: usize::from(process.coordinators),
             in_flight: process.in_flight as usize,
-            ops: usize::from(micro.ops),
-            reads: micro.reads,
-            keys: micro.keys,
-            value_size: micro.value_size,
-            skew: micro.skew,
+            parameters: plan.workload.parameters(),
+            description: plan.workload.describe(),
             batch: usize::from(process.batch),
-            rate: micro.rate,
-            seed: micro.seed,
+            rate: schedule.map(Schedule::mean_rate),
+            seed: plan.load.seed,
             duration_s,
             warmup_s: plan.warmup.as_secs_f64(),
             committed: totals.committed,
@@ -90,8 +108,6 @@ impl Measured {
             counters: counters.snapshot(),
             environment: environment::of_engine(&plan.build, transport, &plan.config, info),
             warnings,
-            cross: micro.cross,
-            span: (micro.cross > 0.0).then_some(micro.span),
             cross_share: ratio(totals.cross, as_f64(totals.committed)),
             stamped,
             on_time_ratio: ratio(stamped - late, as_f64(stamped)),
@@ -104,6 +120,11 @@ impl Measured {
             estimator: process.estimator.name().to_owned(),
             whole_run: totals.whole_run,
             durability,
+            arrivals: schedule.map(|schedule| schedule.kind.name().to_owned()),
+            rates: schedule.map(|schedule| schedule.rates.to_string()),
+            network,
+            kinds,
+            figures: plan.workload.figures(&done),
         }
     }
 

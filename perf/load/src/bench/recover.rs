@@ -1,9 +1,10 @@
 //! Starting again on the journals that a run has left, and comparing the store once more.
 
 use super::measured::as_f64;
-use super::{Plan, Progress, Run, Stage, Started, start};
-use crate::micro::{MicroTotals, Phase};
+use super::{DoneOf, Plan, Progress, Run, Stage, Started, start};
+use crate::drive::Phase;
 use crate::report::RecoveryFigures;
+use crate::workload::Workload;
 use punctual_runtime::journal::RecoveryReport;
 use std::time::Instant;
 
@@ -12,9 +13,9 @@ const MILLION: f64 = 1e6;
 
 /// Starts the engine of the plan again and compares the store with what the run had committed. That
 /// it does not start is part of the report: the run itself was measured.
-pub(super) fn recover(
-    plan: &Plan,
-    totals: &MicroTotals,
+pub(super) fn recover<W: Workload>(
+    plan: &Plan<W>,
+    done: &DoneOf<W>,
     interrupt: &flume::Receiver<()>,
     progress: &mut dyn FnMut(Progress),
 ) -> RecoveryFigures {
@@ -32,7 +33,7 @@ pub(super) fn recover(
     let recoveries = engine.info().recoveries.clone();
     progress(Progress::Recovered(recoveries.clone()));
     let mut run = Run::new(plan, phase, events, interrupt, progress);
-    let checked = run.verify(totals);
+    let checked = run.verify(done);
     run.phase.set(Phase::Done);
     let self_check = match (checked, engine.stop()) {
         (_, Err(error)) => not_run(error.to_string()),

@@ -1,6 +1,7 @@
 //! The simulator as a whole: clean runs are clean, broken rules are caught, and a published checker
 //! agrees.
 
+mod bench;
 mod farm;
 mod farm_mutations;
 mod mutations;

@@ -60,6 +60,11 @@ pub(super) struct DurabilityArgs {
 }
 
 impl DurabilityArgs {
+    /// Whether journals are asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.durability.is_some()
+    }
+
     /// Whether the engine is to be started again.
     pub(super) fn recover(&self) -> bool {
         self.recover

@@ -7,6 +7,7 @@ use punctual_load::Progress;
 
 /// Sees how a run goes.
 pub(super) struct Observer<'a> {
+    workload: &'static str,
     http: &'a HttpArgs,
     dashboard: Option<Dashboard>,
     /// The cores that the engine keeps to.
@@ -16,10 +17,17 @@ pub(super) struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    pub(super) fn new(http: &'a HttpArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(workload: &'static str, http: &'a HttpArgs) -> anyhow::Result<Self> {
         http.check()?;
         let cores = Vec::new();
-        Ok(Self { http, dashboard: None, cores, has_started: false, was_interrupted: false })
+        Ok(Self {
+            workload,
+            http,
+            dashboard: None,
+            cores,
+            has_started: false,
+            was_interrupted: false,
+        })
     }
 
     pub(super) fn see(&mut self, progress: &Progress) {
@@ -30,7 +38,7 @@ impl<'a> Observer<'a> {
             }
             Progress::Counting(counters) => {
                 let source = Source::counters(counters);
-                match self.http.start("bench micro", &self.cores, source) {
+                match self.http.start(&format!("bench {}", self.workload), &self.cores, source) {
                     Ok(dashboard) => self.dashboard = dashboard,
                     // The run itself does not need it.
                     Err(error) => eprintln_line(&format!("warning: {error:#}")),

@@ -23,7 +23,7 @@ pub(crate) struct RooflineArgs {
     ops: u16,
 
     /// Share of the operations that read, 0 to 1; the others add one
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = super::micro::share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = super::args::share)]
     reads: f64,
 
     /// Keys in the array
@@ -32,7 +32,7 @@ pub(crate) struct RooflineArgs {
     keys: u64,
 
     /// Exponent of the keys' popularity (Zipf); 0 is uniform
-    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = super::micro::skew)]
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = super::args::skew)]
     skew: f64,
 
     /// Seed of the keys

@@ -97,7 +97,7 @@ impl RedisArgs {
 /// What may change while the bridge runs. How many tasks its worker has at once, the worker says.
 pub(super) fn work_limits(conf: Option<&OriginalConf>, limits: Limits) -> WorkLimits {
     let said = conf.map_or_else(WorkLimits::default, WorkLimits::from);
-    WorkLimits { accept_free: limits.accept_free, tasks_max: u32::MAX, ..said }
+    WorkLimits { accept_free: limits.accept_free, ..said }
 }
 
 /// Where the worker finds what it takes for its queue.
@@ -131,7 +131,7 @@ mod tests {
         assert!(found.pipeline && !found.count_cores);
         assert_eq!(found.polling, Polling::default());
         assert_eq!(found.limits.attempts_max, OriginalConf::default().attempts_max);
-        assert_eq!((found.limits.accept_free, found.limits.tasks_max), (5, u32::MAX));
+        assert_eq!(found.limits.accept_free, 5);
         assert_eq!(found.options, ReadOptions::default());
     }
 

@@ -2,6 +2,7 @@
 
 use crate::commands::{UsageError, token};
 use clap::Args;
+use punctual_dashboard::TaskSource;
 use punctual_link::Endpoint;
 use punctual_redis::RedisAddress;
 use punctual_runtime::Engine;
@@ -38,7 +39,7 @@ pub(super) struct ServerArgs {
 
 /// Options of whoever asks a server something.
 #[derive(Debug, Args)]
-pub(super) struct ClientArgs {
+pub(in crate::commands) struct ClientArgs {
     #[command(flatten)]
     server: ServerArgs,
 
@@ -49,9 +50,17 @@ pub(super) struct ClientArgs {
 
 impl ClientArgs {
     /// Connects.
-    pub(super) fn connect(&self) -> anyhow::Result<TaskClient> {
+    pub(in crate::commands) fn connect(&self) -> anyhow::Result<TaskClient> {
         let (endpoint, token) = (self.server.endpoint()?, self.server.token()?);
         Ok(TaskClient::connect(&endpoint, &token, self.patience)?)
+    }
+
+    /// The server's address, and what connects to it whenever that is wanted.
+    pub(in crate::commands) fn source(&self) -> anyhow::Result<(String, TaskSource)> {
+        let (endpoint, token) = (self.server.endpoint()?, self.server.token()?);
+        let (address, patience) = (endpoint.to_string(), self.patience);
+        let connect = move || TaskClient::connect(&endpoint, &token, patience);
+        Ok((address, Box::new(connect)))
     }
 
     /// The Redis that is meant instead of a task server, if one is.
@@ -99,8 +108,8 @@ impl ServerArgs {
         let (text, from) = self.text();
         if is_redis(&text) {
             // Without the text, which may have a password in it.
-            let why = "is the address of a Redis, which only task worker and task manager can \
-                       work with; give that of a punctual task server";
+            let why = "is the address of a Redis, which only task worker, task manager and task \
+                       bench can work with; give that of a punctual task server";
             return Err(UsageError(format!("{from} {why}")));
         }
         parse(&text).map_err(|why| UsageError(format!("{from} {text:?} {why}")))
@@ -123,7 +132,8 @@ impl ServerArgs {
     }
 }
 
-fn is_redis(text: &str) -> bool {
+/// Whether this is meant to be the address of a Redis.
+pub(super) fn is_redis(text: &str) -> bool {
     REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Bytes as one line that no terminal takes for orders, with at most so many characters and an
 /// ellipsis.
-pub(super) fn shown(bytes: &[u8], chars_max: usize) -> String {
+pub(in crate::commands) fn shown(bytes: &[u8], chars_max: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut line = String::with_capacity(chars_max.min(text.len()));
     for (at, character) in text.trim().chars().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn last_line(output: &[u8]) -> Option<&[u8]> {
 }
 
 /// A time as people say it: `12.3 ms`, `4.2 s`, `3m 20s`, `2h 5m`, `3d 4h`.
-pub(super) fn span(time: Duration) -> String {
+pub(in crate::commands) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..=99 => fmt_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
@@ -40,7 +40,7 @@ pub(super) fn span(time: Duration) -> String {
 }
 
 /// Bytes with a unit that suits them.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::commands) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -58,7 +58,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// The lines of a table: its columns as wide as their longest cell, the last one as it is.
-pub(super) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+pub(in crate::commands) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let line = |row: &[String; COLUMNS]| {

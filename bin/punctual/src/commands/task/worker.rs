@@ -72,7 +72,7 @@ pub(super) fn worker(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
     let interrupted = signals::install()?;
     let (address, server, bridge) = match args.server.redis()? {
         None => {
-            let (endpoint, token) = (args.server.endpoint()?, args.server.token()?);
+            let (endpoint, token) = (args.server.endpoint()?, args.server.token()?.into());
             let server = endpoint.to_string();
             (QueueAddress::Remote { endpoint, token }, server, None)
         }

@@ -63,6 +63,11 @@ pub(super) fn workers(args: &WorkersArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Free memory. A machine that has none runs nothing: a worker with none has not measured it.
+fn free(bytes: u64) -> String {
+    if bytes == 0 { "-".to_owned() } else { size(bytes) }
+}
+
 /// A line for each worker below the names of the columns.
 pub(super) fn workers_text(workers: &[OwnedWorker]) -> String {
     let row = |worker: &OwnedWorker| {
@@ -78,7 +83,7 @@ pub(super) fn workers_text(workers: &[OwnedWorker]) -> String {
                 cores(worker.cores_used_milli),
                 cores(worker.capacity.cores_milli)
             ),
-            format!("{} of {}", size(worker.memory_free), size(worker.capacity.memory)),
+            format!("{} of {}", free(worker.memory_free), size(worker.capacity.memory)),
             worker.done.to_string(),
             worker.failed.to_string(),
             mean,
@@ -88,4 +93,15 @@ pub(super) fn workers_text(workers: &[OwnedWorker]) -> String {
     let rows: Vec<[String; 10]> =
         std::iter::once(HEAD.map(str::to_owned)).chain(workers.iter().map(row)).collect();
     table(&rows).join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::free;
+
+    #[test]
+    fn what_was_not_measured_is_not_shown_as_nothing() {
+        assert_eq!(free(0), "-");
+        assert_eq!(free(3 << 29), "1.5 GiB");
+    }
 }

@@ -141,6 +141,7 @@ impl Book {
             ties: has_ties.then(|| Box::new(ties)),
             timeout_ms: spec.timeout_ms,
             submitted_at: kept.submitted_at,
+            ready_at: 0,
             leased_at: kept.leased_at,
             turned_at: kept.turned_at,
             prev: NONE,

@@ -87,6 +87,8 @@ pub(super) struct Book {
     pub(super) output_bytes: u64,
     /// The latest time that anything happened.
     pub(super) latest: i64,
+    /// The queue's clock, for what is not durable; stands still while a log is replayed.
+    pub(super) now: i64,
     /// While a snapshot is read: the last sequence that was given.
     pub(super) target_last: u64,
 }
@@ -143,6 +145,7 @@ impl Book {
             ties: (!ties.after.is_empty()).then(|| Box::new(ties)),
             timeout_ms: spec.timeout_ms,
             submitted_at: at.0,
+            ready_at: 0,
             leased_at: 0,
             turned_at: 0,
             prev: NONE,
@@ -187,7 +190,9 @@ impl Book {
     }
 
     pub(super) fn make_ready(&mut self, sequence: u64, place: Place) {
+        let now = self.now;
         let task = self.set_state(sequence, TaskState::Ready);
+        task.ready_at = now;
         let entry = (sequence, task.ticket);
         let (class, priority) = (task.class, task.priority);
         let place = if task.failed_on().is_empty() { place } else { Place::Retry };

@@ -110,6 +110,7 @@ impl TaskQueue {
             self.record(&TaskRecord::Leased { sequence, worker: index, at });
             let attempt = self.book.lease(sequence, index, at);
             self.stats.leased += 1;
+            self.note_wait(sequence);
             if let Some(party) = self.book.crew.get(index).and_then(|worker| worker.party) {
                 self.tell(party, Out::Lease { sequence, attempt });
             }

@@ -51,6 +51,7 @@ impl TaskQueue {
                 }
                 ToQueue::Jobs { request } => self.list_jobs(party, request),
                 ToQueue::Workers { request } => self.list_workers(party, request),
+                ToQueue::Latencies { request } => self.tell_latencies(party, request),
                 ToQueue::StopWorker { request, name } => self.stop_worker(party, request, name),
                 _ => return Err(WireError::UnexpectedKind(FrameKind::Task)),
             }
@@ -196,6 +197,12 @@ impl TaskQueue {
             self.tell(party, Out::WorkerRow { request, worker });
         }
         self.end_list(party, request, 0);
+    }
+
+    fn tell_latencies(&mut self, party: Party, request: u32) {
+        let has_room = self.has_answer_room(party);
+        let busy = Out::Fault { request, fault: TaskFault::Busy };
+        self.tell(party, if has_room { Out::Latencies { request } } else { busy });
     }
 
     fn end_list(&mut self, party: Party, request: u32, changed: u64) {

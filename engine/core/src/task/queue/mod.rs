@@ -12,6 +12,7 @@ mod crew;
 mod dispatch;
 mod errands;
 mod intake;
+mod latencies;
 mod outbox;
 mod record;
 mod replay;
@@ -22,6 +23,7 @@ mod tests;
 mod ties;
 mod write;
 
+pub use latencies::{LatencyBuckets, TaskLatencies};
 pub use outbox::Party;
 pub use record::describe_record;
 pub use replay::TaskReplay;
@@ -183,6 +185,9 @@ pub struct TaskQueue {
     first_asked: usize,
     candidates: Vec<u32>,
     stats: TaskQueueStats,
+    latencies: TaskLatencies,
+    /// When a queue went on from its journal.
+    started_at: Nanos,
     clock: Nanos,
 }
 
@@ -209,6 +214,8 @@ impl TaskQueue {
             first_asked: 0,
             candidates: Vec::new(),
             stats: TaskQueueStats::default(),
+            latencies: TaskLatencies::default(),
+            started_at: Nanos::ZERO,
             clock: Nanos::ZERO,
         }
     }
@@ -403,6 +410,7 @@ impl TaskQueue {
     /// Time does not run back, whatever the clock does.
     fn note_time(&mut self, now: Nanos) {
         self.clock = self.clock.max(now);
+        self.book.now = self.clock.0;
     }
 
     fn record(&mut self, record: &TaskRecord<'_>) {

@@ -26,6 +26,7 @@ pub(super) enum Out {
     Row { request: u32, sequence: u64, ticket: u32, with_output: bool },
     JobRow { request: u32, job: JobId, counts: Box<StateCounts> },
     WorkerRow { request: u32, worker: u32 },
+    Latencies { request: u32 },
     End { request: u32, changed: u64, next: TaskId, more: bool },
     Fault { request: u32, fault: TaskFault },
     Enlisted { worker: u32 },

@@ -44,6 +44,7 @@ impl TaskReplay {
         let mut queue = TaskQueue::with_book(self.config, self.book);
         queue.log.resume(log_at);
         queue.clock = clock;
+        queue.started_at = clock;
         queue.expiry_at = if has_workers { deadline } else { Nanos::MAX };
         queue
     }

@@ -150,7 +150,7 @@ impl TaskQueue {
         end: &TaskEnd<'_>,
     ) {
         if let Some(known) = self.held(worker, task, attempt) {
-            let failures = known.failures + 1;
+            let (failures, leased_at) = (known.failures + 1, known.leased_at);
             let (next, pause) = if end.is_success() {
                 (TaskState::Done, Nanos::ZERO)
             } else if failures >= known.attempts_max {
@@ -159,6 +159,7 @@ impl TaskQueue {
                 (TaskState::Delayed, self.backoff(failures))
             };
             self.end(task.sequence(), next, pause, end);
+            self.note_lease(leased_at);
             let clock = self.clock;
             if let Some(worker) = self.book.crew.get_mut(worker) {
                 worker.note_end(clock, end.ran_ns);

@@ -68,6 +68,8 @@ pub(super) struct Task {
     pub(super) ties: Option<Box<Ties>>,
     pub(super) timeout_ms: u64,
     pub(super) submitted_at: i64,
+    /// Since when it could be had, the last time. Not durable.
+    pub(super) ready_at: i64,
     pub(super) leased_at: i64,
     /// When it ended, or, while it is delayed, when it is tried again.
     pub(super) turned_at: i64,

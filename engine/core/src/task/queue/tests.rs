@@ -9,6 +9,7 @@ mod durable;
 mod expiry;
 mod failing;
 mod hostile;
+mod latencies;
 mod memory;
 mod order;
 mod play;

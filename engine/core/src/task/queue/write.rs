@@ -1,13 +1,13 @@
 //! What leaves the queue, once it may: messages are made of what is known when they leave.
 
-use super::TaskQueue;
 use super::outbox::{Out, Party};
 use super::table::{Ended, NOBODY, Task};
+use super::{TaskLatencies, TaskQueue};
 use crate::journal::Lsn;
 use punctual_wire::BatchWriter;
 use punctual_wire::task::{
-    Capacity, Captured, JobRow, QueuePush, TaskEnd, TaskId, TaskRow, TaskState, TaskTimes,
-    WorkerRow,
+    Capacity, Captured, Distribution, JobRow, QueuePush, TaskEnd, TaskId, TaskRow, TaskState,
+    TaskTimes, WorkerRow,
 };
 use std::collections::VecDeque;
 
@@ -132,6 +132,7 @@ impl TaskQueue {
                 QueuePush::JobRow { request, row }.write(out);
             }
             Out::WorkerRow { request, worker } => self.write_worker(request, worker, out),
+            Out::Latencies { request } => self.write_latencies(request, out),
             Out::End { request, changed, next, more } => {
                 QueuePush::End { request, changed, next, more }.write(out);
             }
@@ -199,6 +200,14 @@ impl TaskQueue {
             failed_on: &failed_on,
         };
         QueuePush::Row { request, row }.write(out);
+    }
+
+    fn write_latencies(&self, request: u32, out: &mut BatchWriter) {
+        let TaskLatencies { wait, lease } = &self.latencies;
+        let counts = [wait, lease].map(|it| Distribution::to_bytes_of(it.counts()));
+        let [wait, lease] = [(wait, &counts[0]), (lease, &counts[1])]
+            .map(|(it, counts)| Distribution::new(it.sum_ns(), counts));
+        QueuePush::Latencies { request, wait, lease }.write(out);
     }
 
     fn write_worker(&self, request: u32, worker: u32, out: &mut BatchWriter) {

@@ -39,6 +39,10 @@ impl TaskWorker {
                 Exit { kind: EndKind::OutOfMemory, code: mib, ..exit }
             }
             Some(Ending::TimedOut) => Exit { kind: EndKind::TimedOut, code: 0, ..exit },
+            None if exit.is_shortage => {
+                self.on_shortage(now, task, attempt);
+                return;
+            }
             None => {
                 if matches!(exit.kind, EndKind::Exited | EndKind::Signaled) {
                     self.estimator.on_run(exit.ran_ns);
@@ -47,6 +51,14 @@ impl TaskWorker {
             }
         };
         self.report(task, attempt, waited_ns, exit);
+    }
+
+    /// The machine could not start a task. That says nothing of the task: it goes back, with all
+    /// that waits, to whoever has room for it.
+    fn on_shortage(&mut self, now: Nanos, task: TaskId, attempt: Attempt) {
+        self.throttle.on_shortage(now, self.runs.running());
+        self.give_back(task, attempt, ReturnReason::Shortage);
+        self.give_back_waiting(ReturnReason::Shortage);
     }
 
     fn report(&mut self, task: TaskId, attempt: Attempt, waited_ns: u64, mut exit: Exit) {

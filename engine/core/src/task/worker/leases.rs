@@ -104,6 +104,8 @@ impl TaskWorker {
             Some(ReturnReason::Unfit)
         } else if !self.admission.is_open() {
             Some(ReturnReason::LowMemory)
+        } else if self.throttle.is_closed() {
+            Some(ReturnReason::Shortage)
         } else {
             None
         }
@@ -173,6 +175,7 @@ fn not_for_a_worker(push: &QueuePush<'_>) -> WireError {
         | QueuePush::Row { request, .. }
         | QueuePush::JobRow { request, .. }
         | QueuePush::WorkerRow { request, .. }
+        | QueuePush::Latencies { request, .. }
         | QueuePush::End { request, .. }
         | QueuePush::Fault { request, .. } => request.into(),
         QueuePush::Submitted { ticket, .. } | QueuePush::Refused { ticket, .. } => ticket,

@@ -4,8 +4,9 @@
 //! It starts nothing itself: [`TaskWorker::next_action`] says what its host is to start, to stop
 //! and to kill, and the host says what came of it. Leases wait in the order of their priority, then
 //! of their arrival; a slot, the memory and the cores that a task asks for, and the memory that the
-//! machine really has left decide whether it fits. Whatever came of a lease is kept until the queue
-//! has acknowledged it, over any number of links.
+//! machine really has left decide whether it fits. What the machine could not start for want of
+//! something goes back to the queue. Whatever came of a lease is kept until the queue has
+//! acknowledged it, over any number of links.
 
 mod admission;
 mod ending;
@@ -15,6 +16,7 @@ mod runs;
 mod session;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod types;
 
 use crate::Nanos;
@@ -26,9 +28,11 @@ use runs::{Ending, Phase, Run, Runs};
 use session::{Facts, Session};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+use throttle::Throttle;
 
 pub use prefetch::PREFETCH_MAX;
 pub use session::{UNACKED_BYTES_MAX, UNACKED_MAX};
+pub use throttle::SHORTAGE_PAUSE;
 pub use types::{Action, Exit, Lease, Prefetch, RunId, TaskWorkerConfig, TaskWorkerStats, Usage};
 
 /// How often a lease that does not fit may be overtaken by others behind it that do. After that it
@@ -51,6 +55,7 @@ pub struct TaskWorker {
     config: TaskWorkerConfig,
     runs: Runs,
     admission: Admission,
+    throttle: Throttle,
     session: Session,
     estimator: PrefetchEstimator,
     /// What the host is to do with runs that were started.
@@ -73,6 +78,7 @@ impl TaskWorker {
         let config = TaskWorkerConfig { slots: config.slots.clamp(1, SLOTS_MAX), ..config };
         Self {
             admission: Admission::new(&config),
+            throttle: Throttle::default(),
             config,
             runs: Runs::new(),
             session: Session::new(),
@@ -91,7 +97,7 @@ impl TaskWorker {
     /// and which leases there are.
     pub fn on_link_up(&mut self, now: Nanos) {
         self.now = now;
-        self.session.link_up(now);
+        self.session.link_up(now, self.usage.is_some());
     }
 
     /// The link is down. What runs goes on; what waits goes on being started until the leases must
@@ -168,6 +174,7 @@ impl TaskWorker {
             self.on_timer(now, at);
             done += 1;
         }
+        done += usize::from(self.throttle.on_turn(now, self.config.slots));
         done += usize::from(self.session.on_turn(now));
         if self.give_up_at().is_some_and(|at| at <= now) {
             self.has_given_up = true;
@@ -191,7 +198,7 @@ impl TaskWorker {
 
     fn start_next(&mut self) -> Option<RunId> {
         let may_start = self.runs.waiting_len() > 0
-            && self.runs.running() < self.config.slots
+            && self.runs.running() < self.throttle.slots(self.config.slots)
             && !self.session.is_full()
             && self.session.is_trusted(self.now);
         if !may_start {
@@ -264,9 +271,11 @@ impl TaskWorker {
         self.session.has_output(&self.capacity())
     }
 
-    /// What the worker offers now. While memory is short that is what runs, and no more.
+    /// What the worker offers now. While memory is short that is what runs, and no more; while the
+    /// machine is short of something else, what it could start.
     fn capacity(&self) -> Capacity {
         let TaskWorkerConfig { slots, memory, cores_milli, prefetch, .. } = self.config;
+        let slots = self.throttle.slots(slots);
         let is_draining = self.draining_since.is_some();
         let whole = Capacity { slots, memory, cores_milli, prefetch: 0, is_draining };
         if is_draining {
@@ -277,6 +286,8 @@ impl TaskWorker {
         }
         let prefetch = match prefetch {
             Prefetch::Off => 0,
+            // What would wait here may find more room elsewhere.
+            _ if self.throttle.is_bound() => 0,
             Prefetch::Fixed(count) => count.min(PREFETCH_MAX),
             Prefetch::Auto => self.estimator.advise(slots, self.session.told_prefetch()),
         };
@@ -287,7 +298,8 @@ impl TaskWorker {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let timer = self.timers.first().map(|(due, _)| *due);
-        [timer, self.session.next_beat(), self.give_up_at()].into_iter().flatten().min()
+        let own = [timer, self.throttle.due(), self.session.next_beat(), self.give_up_at()];
+        own.into_iter().flatten().min()
     }
 
     /// When a worker that has nothing else to do stops waiting for the queue.

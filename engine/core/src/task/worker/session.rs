@@ -129,14 +129,15 @@ impl Session {
         old.unacked.len()
     }
 
-    /// A new link carries everything from the start.
-    pub(super) fn link_up(&mut self, now: Nanos) {
+    /// A new link carries everything from the start, and what the machine has left if that was
+    /// measured: the queue need not wait for it until the first sign of life is due.
+    pub(super) fn link_up(&mut self, now: Nanos, is_measured: bool) {
         self.down_at = None;
         self.greeting = Greeting::Enlist;
         self.is_enlisted = false;
         self.sent = 0;
         self.sample = None;
-        self.is_beat_due = false;
+        self.is_beat_due = is_measured;
         self.beat_at = now + self.heartbeat;
     }
 

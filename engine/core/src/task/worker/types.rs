@@ -137,6 +137,9 @@ pub struct Exit {
     pub stderr_bytes: u64,
     /// The last of them.
     pub stderr: Vec<u8>,
+    /// It never began, for its machine was short of what every task takes: it is given back and
+    /// has not failed.
+    pub is_shortage: bool,
 }
 
 impl Exit {
@@ -153,6 +156,7 @@ impl Exit {
             stdout: Vec::new(),
             stderr_bytes: 0,
             stderr: Vec::new(),
+            is_shortage: false,
         }
     }
 

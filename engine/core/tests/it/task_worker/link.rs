@@ -19,6 +19,17 @@ fn a_link_begins_with_who_it_is_and_what_it_offers() {
 }
 
 #[test]
+fn what_was_measured_before_there_was_a_link_is_told_with_its_greeting() {
+    let mut rig = Rig::unlinked(config(3));
+    rig.measure(77 * MIB);
+    let said = rig.enlist();
+    let measured = Said::Beat { memory_free: 77 * MIB, running: 0 };
+    assert!(matches!(said[0], Said::Enlist { .. }), "{said:?}");
+    assert_eq!(said[1..], [Said::Held, measured]);
+    assert!(rig.said().is_empty(), "once");
+}
+
+#[test]
 fn a_new_link_begins_with_what_is_unacknowledged_and_the_leases_that_there_are() {
     let mut rig = Rig::new(config(2));
     rig.lease(&[task(1), task(2), task(3), task(4)]);

@@ -36,6 +36,10 @@ impl Assembly {
     /// What a shard must know. One number names this run of it to coordinators and to its peers.
     fn shard_config(&self, shard: u16) -> ShardConfig {
         let (cluster, process) = (&self.config.cluster, &self.config.process);
+        let defaults = ShardConfig::new(ShardId(shard), cluster.shards);
+        // A proposal is not missing while it is on its way.
+        let network = process.network.as_ref();
+        let on_the_way = network.map_or(Duration::ZERO, |network| network.topology.longest());
         ShardConfig {
             session: SessionId(random()),
             limits: cluster.limits,
@@ -50,7 +54,8 @@ impl Assembly {
             pending_per_peer_max: process.pending_per_peer_max,
             blocked_max: process.blocked_max,
             durability: process.durability.durability_of(shard),
-            ..ShardConfig::new(ShardId(shard), cluster.shards)
+            ask_after: defaults.ask_after + on_the_way,
+            ..defaults
         }
     }
 

@@ -4,6 +4,7 @@ use super::line::Line;
 use super::{Step, TaskClient};
 use crate::tasks::{OwnedJob, OwnedSelection, OwnedWorker, TaskClientError};
 use punctual_core::Nanos;
+use punctual_core::task::TaskLatencies;
 use punctual_wire::BatchWriter;
 use punctual_wire::task::{
     JobId, QueuePush, StateCounts, TaskFault, TaskId, TaskRow, ToQueue, Verb,
@@ -40,6 +41,7 @@ fn request_of(push: &QueuePush<'_>) -> Option<u32> {
         | QueuePush::Row { request, .. }
         | QueuePush::JobRow { request, .. }
         | QueuePush::WorkerRow { request, .. }
+        | QueuePush::Latencies { request, .. }
         | QueuePush::End { request, .. }
         | QueuePush::Fault { request, .. } => Some(request),
         _ => None,
@@ -303,6 +305,24 @@ impl TaskClient {
                     workers.clear();
                     ControlFlow::Continue(())
                 }
+            },
+        )
+    }
+
+    /// How long tasks took since the queue started.
+    ///
+    /// # Errors
+    /// When the queue is out of reach.
+    pub fn latencies(&mut self) -> Result<TaskLatencies, TaskClientError> {
+        self.ask(
+            Repeat::Safe,
+            |request, out| ToQueue::Latencies { request }.write(out),
+            |heard| match heard {
+                Heard::Push(QueuePush::Latencies { wait, lease, .. }) => {
+                    let (wait, lease) = ((*wait).into(), (*lease).into());
+                    ControlFlow::Break(Ok(TaskLatencies { wait, lease }))
+                }
+                _ => ControlFlow::Continue(()),
             },
         )
     }

@@ -77,7 +77,7 @@ fn whoever_shows_another_token_is_told_and_gets_no_further() {
     );
     assert!(error.to_string().contains("the token is wrong"), "{error}");
 
-    let address = QueueAddress::Remote { endpoint, token: String::new() };
+    let address = QueueAddress::Remote { endpoint, token: Token::default() };
     let error = worker("stranger", &address).wait().expect_err("it is refused");
     assert!(
         matches!(&error, TaskWorkerError::Refused { reason, .. } if is_token(*reason)),

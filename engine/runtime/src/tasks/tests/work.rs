@@ -219,7 +219,7 @@ fn a_worker_without_a_server_ends_when_it_is_told_to() {
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = punctual_link::Endpoint::Tcp(nobody.local_addr().expect("bound"));
     drop(nobody);
-    let address = QueueAddress::Remote { endpoint: endpoint.clone(), token: String::new() };
+    let address = QueueAddress::Remote { endpoint: endpoint.clone(), token: Token::default() };
     let mut host = worker("alone", &address);
     assert!(host.wait_timeout(Duration::ZERO).is_none(), "it tries again");
     host.drain();
@@ -251,5 +251,25 @@ fn a_worker_that_gets_other_settings_tells_its_queue() {
     }
     host.drain();
     host.wait().expect("there was nothing to tell");
+    server.stop().expect("an orderly stop");
+}
+
+#[test]
+fn a_client_is_told_how_long_tasks_took() {
+    let server = serve(TaskServerConfig::default());
+    let mut client = client(&remote(&server));
+    assert_eq!(client.latencies().expect("an answer"), TaskLatencies::default());
+    let job = client.open_job("job").expect("a job");
+    submit(&mut client, job, 0..20);
+    let worker = worker("w", &remote(&server));
+    until_done(&mut client, job, 20);
+    for mut client in [client, self::client(&QueueAddress::Local(server.local()))] {
+        let TaskLatencies { wait, lease } = client.latencies().expect("an answer");
+        assert!(wait.count() >= 20, "what was given back has waited twice: {wait:?}");
+        assert_eq!(lease.count(), 20);
+        assert!(wait.quantile_ns(500) <= wait.quantile_ns(990), "{wait:?}");
+    }
+    worker.drain();
+    worker.wait().expect("an orderly end");
     server.stop().expect("an orderly stop");
 }

@@ -20,11 +20,11 @@ pub(super) struct Checked {
     pub(super) most: u64,
 }
 
-/// Looks at every task of a job, of which there must be `tasks`, all done, and compares with the
-/// runs that the workers have counted.
+/// Looks at every task of the first job, of which there must be `tasks`, all done, and compares
+/// those of both that are done with the runs that the workers have counted.
 pub(super) fn check(
     client: &mut TaskClient,
-    job: JobId,
+    [job, others]: [JobId; 2],
     tasks: u64,
     succeeded: u64,
 ) -> anyhow::Result<Checked> {
@@ -51,12 +51,13 @@ pub(super) fn check(
         }
         ControlFlow::Continue(())
     })?;
-    let (mut of_job, mut of_all) = (0, 0);
-    for each in client.jobs()? {
-        let done = each.counts[TaskState::Done];
-        of_all += done;
-        of_job += if each.job == job { done } else { 0 };
-    }
+    let jobs = client.jobs()?;
+    let done_of = |job: JobId| -> u64 {
+        let own = jobs.iter().filter(|each| each.job == job);
+        own.map(|each| each.counts[TaskState::Done]).sum()
+    };
+    let of_job = done_of(job);
+    let of_all = of_job + done_of(others);
     let verdict = if !is_ascending || rows != tasks {
         format!("{rows} tasks are listed, and {tasks} were submitted")
     } else if done != tasks {

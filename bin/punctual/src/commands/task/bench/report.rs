@@ -1,32 +1,35 @@
 //! What a bench of the queue has measured, for programs and for people.
 
 use super::check::Checked;
-use super::{BenchArgs, Transport};
-use crate::commands::bench::build;
+use super::queue::{slots, tasks};
+use super::{BenchArgs, environment};
 use crate::commands::output::row;
 use crate::commands::task::rows::{grouped, size_of_process};
-use crate::commands::task::serve::Durability;
 use crate::commands::task::text::size;
-use punctual_load::environment::bare;
-use punctual_load::report::{Cores, Environment};
+use punctual_load::report::Environment;
 use punctual_load::summary::{LatencySummary, fmt_ns_or_dash};
 use punctual_runtime::tasks::Prefetch;
 use serde::Serialize;
 use std::time::Duration;
 
 /// Version of the JSON document; it changes when a field changes its meaning or goes away.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
+/// What it is about.
+pub(super) const PROGRAM: &str = "task bench";
 
 /// The JSON document.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     schema: u32,
     program: &'static str,
+    /// The server, if it is not of this process.
+    broker: Option<String>,
     tasks: u64,
     workers: u16,
     slots: u32,
     prefetch: String,
-    durability: &'static str,
+    /// That of another server is not known.
+    durability: Option<&'static str>,
     payload_bytes: usize,
     /// Tasks of a lower priority that were there before.
     queued: u64,
@@ -50,6 +53,22 @@ pub(super) struct Report {
     environment: Environment,
 }
 
+/// What was measured.
+pub(super) struct Setting {
+    pub(super) transport: &'static str,
+    pub(super) durability: Option<&'static str>,
+    pub(super) broker: Option<String>,
+}
+
+/// How prefetching is said.
+pub(super) fn prefetch_text(prefetch: Prefetch) -> String {
+    match prefetch {
+        Prefetch::Off => "off".to_owned(),
+        Prefetch::Auto => "auto".to_owned(),
+        Prefetch::Fixed(count) => count.to_string(),
+    }
+}
+
 /// What was measured from outside.
 pub(super) struct Figures {
     pub(super) wall: Duration,
@@ -58,31 +77,31 @@ pub(super) struct Figures {
 }
 
 /// The document of a run.
-pub(super) fn report(args: &BenchArgs, figures: &Figures, checked: Checked) -> Report {
-    let tasks = args.tasks as f64;
-    let share = |count: u64| count as f64 * f64::from(args.workers) / tasks;
-    let transport = if args.transport == Transport::Tcp { "tcp" } else { "ring" };
-    let environment = bare(&build(), transport, Cores::default(), false);
+pub(super) fn report(
+    args: &BenchArgs,
+    setting: Setting,
+    figures: &Figures,
+    checked: Checked,
+) -> Report {
+    let Setting { transport, durability, broker } = setting;
+    let tasks = tasks(args);
+    let share = |count: u64| count as f64 * f64::from(args.workers) / tasks as f64;
+    let rate = |time: Duration| tasks as f64 / time.as_secs_f64();
     Report {
         schema: SCHEMA,
-        program: "task bench",
-        tasks: args.tasks,
+        program: PROGRAM,
+        environment: environment(args, transport, broker.as_deref()),
+        broker,
+        tasks,
         workers: args.workers,
-        slots: args.slots,
-        prefetch: match args.prefetch {
-            Prefetch::Off => "off".to_owned(),
-            Prefetch::Auto => "auto".to_owned(),
-            Prefetch::Fixed(count) => count.to_string(),
-        },
-        durability: match args.durability {
-            Durability::Memory => "memory",
-            Durability::Journal => "journal",
-        },
+        slots: slots(args),
+        prefetch: prefetch_text(args.prefetch),
+        durability,
         payload_bytes: args.payload,
         queued: args.queued,
         duration_s: figures.wall.as_secs_f64(),
-        throughput_tps: tasks / figures.wall.as_secs_f64(),
-        submit_tps: tasks / figures.submitting.as_secs_f64(),
+        throughput_tps: rate(figures.wall),
+        submit_tps: rate(figures.submitting),
         submit_to_done_ns: checked.submit_to_done,
         lease_to_done_ns: checked.lease_to_done,
         share_min: share(checked.least),
@@ -90,19 +109,21 @@ pub(super) fn report(args: &BenchArgs, figures: &Figures, checked: Checked) -> R
         memory_peak_bytes: size_of_process("VmHWM"),
         memory_queued_bytes: figures.memory_queued_bytes,
         self_check: checked.verdict,
-        environment: Environment { idle: "park".to_owned(), ..environment },
     }
 }
 
 /// The same for people.
 pub(super) fn summary(report: &Report) -> String {
-    let mut text = format!(
-        "task queue over {}: {} tasks, {} workers, {}\n",
-        report.environment.transport,
-        grouped(report.tasks),
-        report.workers,
-        report.durability
-    );
+    let (tasks, workers) = (grouped(report.tasks), report.workers);
+    let mut text = format!("task queue over {}", report.environment.transport);
+    if let Some(broker) = &report.broker {
+        text += &format!(" at {broker}");
+    }
+    text += &format!(": {tasks} tasks, {workers} workers");
+    if let Some(durability) = report.durability {
+        text += &format!(", {durability}");
+    }
+    text.push('\n');
     let rate = |tps: f64| format!("{}/s", grouped(tps as u64));
     text += &row("throughput", &rate(report.throughput_tps));
     text += &row("submitted at", &rate(report.submit_tps));
@@ -121,6 +142,9 @@ pub(super) fn summary(report: &Report) -> String {
         let tasks = grouped(report.queued + report.tasks);
         memory += &format!(", {} for {tasks} queued tasks", size(queued));
     }
-    text += &row("memory", &memory);
+    // That of another server is not known here.
+    if report.broker.is_none() {
+        text += &row("memory", &memory);
+    }
     text + &row("self-check", &report.self_check)
 }

@@ -5,15 +5,11 @@ use super::{ManagerArgs, Shown, Verb, say};
 use crate::commands::output::print;
 use crate::commands::task::load::{Source, read_whole};
 use punctual_redis::{
-    BrokerTask, CleanupReport, FarmTasks, FarmWorker, LoadReport, RedisAddress, RedisManager,
-    TaskBroker,
+    CleanupReport, FarmTasks, FarmWorker, LoadReport, RedisAddress, RedisManager, RedisTask,
 };
-use punctual_taskfile::{OriginalConf, ReadOptions, parse_line};
+use punctual_taskfile::{OriginalConf, ReadOptions, lines_of, parse_line};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::iter;
-
-/// What a text file may begin with, and no task does.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Lines of tasks, with what stands with each.
 type Pairs = [(Vec<u8>, Vec<u8>)];
@@ -33,33 +29,33 @@ pub(super) fn run(
     Ok(is_good)
 }
 
-fn act(broker: &mut dyn TaskBroker, verb: Verb, args: &ManagerArgs) -> anyhow::Result<bool> {
+fn act(redis: &mut RedisManager, verb: Verb, args: &ManagerArgs) -> anyhow::Result<bool> {
     match verb {
         Verb::InitRedis => {
-            broker.init(args.flush_all)?;
+            redis.init(args.flush_all)?;
             say(if args.flush_all {
                 "all databases of the Redis are empty"
             } else {
                 "all tasks and workers removed; what else is in the Redis is left alone"
             });
         }
-        Verb::LoadTask => return load(broker, args),
-        Verb::CheckTask => show_tasks(&broker.check()?, &Shown::of(args))?,
-        Verb::CheckWorker => print(&workers(&broker.workers()?, &Shown::of(args)))?,
-        Verb::Cleanup => say_cleanup(&broker.cleanup()?),
+        Verb::LoadTask => return load(redis, args),
+        Verb::CheckTask => show_tasks(&redis.check()?, &Shown::of(args))?,
+        Verb::CheckWorker => print(&workers(&redis.workers()?, &Shown::of(args)))?,
+        Verb::Cleanup => say_cleanup(&redis.cleanup()?),
         Verb::RemoveFinished => {
-            say(&format!("{} finished tasks removed", broker.remove_finished()?));
+            say(&format!("{} finished tasks removed", redis.remove_finished()?));
         }
         Verb::InProgressToTodo => {
-            let moved = broker.requeue_in_progress()?;
+            let moved = redis.requeue_in_progress()?;
             say(&format!("{moved} tasks in progress put back; those that run go on"));
         }
-        Verb::FailedToTodo => say(&format!("{} failed tasks put back", broker.requeue_failed()?)),
+        Verb::FailedToTodo => say(&format!("{} failed tasks put back", redis.requeue_failed()?)),
         Verb::StopWorker => {
-            broker.stop_workers()?;
+            redis.stop_workers()?;
             say("workers are asked to stop, and so are those that come later: until allowWorker");
         }
-        Verb::AllowWorker => say(if broker.allow_workers()? {
+        Verb::AllowWorker => say(if redis.allow_workers()? {
             "the order to stop is taken back"
         } else {
             "there was no order to stop"
@@ -69,22 +65,22 @@ fn act(broker: &mut dyn TaskBroker, verb: Verb, args: &ManagerArgs) -> anyhow::R
 }
 
 /// Loads a task file. A task is its whole line there, so that is what is kept.
-fn load(broker: &mut dyn TaskBroker, args: &ManagerArgs) -> anyhow::Result<bool> {
+fn load(redis: &mut RedisManager, args: &ManagerArgs) -> anyhow::Result<bool> {
     let text = read_whole(&args.taskfile)?;
     let lines = lines_of(&text);
     let mut source = Source::of_text(&args.taskfile, &text, &args.load)?;
     let (options, mut arrays) = (args.load.options(), 0_u64);
     let drafts = iter::from_fn(|| source.next_draft());
-    let mut tasks = drafts.filter_map(|draft| {
+    let tasks = drafts.filter_map(|draft| {
         let line = lines.get(draft.line - 1)?;
         // A line that stands for many tasks is not one.
         if parse_line(line, &options).is_err() {
             arrays += 1;
             return None;
         }
-        Some(BrokerTask { line: line.to_vec(), draft })
+        Some(RedisTask { line: line.to_vec(), draft })
     });
-    let LoadReport { loaded, added, refused, ours_only } = broker.load(&mut tasks)?;
+    let LoadReport { loaded, added, refused, ours_only } = redis.load(tasks)?;
     let loaded_lines = source.finish()?;
     say(&format!("load {loaded} tasks, add {added} task"));
     if ours_only > 0 {
@@ -102,13 +98,6 @@ fn load(broker: &mut dyn TaskBroker, args: &ManagerArgs) -> anyhow::Result<bool>
     }
     let has_bad = loaded_lines.bad_count() > 0 && !args.load.allow_bad_lines;
     Ok(!has_bad && refused == 0)
-}
-
-/// The lines of a text, without what a reader of task files takes off.
-fn lines_of(text: &[u8]) -> Vec<&[u8]> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let lines = text.split(|byte| *byte == b'\n');
-    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
 }
 
 fn say_cleanup(report: &CleanupReport) {
@@ -251,12 +240,6 @@ mod tests {
         let some = text(&Shown { print_result: false, failed_reason: false, ..some });
         assert!(!some.contains("run b") && !some.contains("odd") && !some.contains("\"no\""));
         assert!(some.contains("./run c\n"), "{some}");
-    }
-
-    #[test]
-    fn lines_are_whole_but_for_their_ends() {
-        let text = b"\xef\xbb\xbfone\r\ntwo \n\nfour";
-        assert_eq!(lines_of(text), [&b"one"[..], b"two ", b"", b"four"]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn of_clients() -> Vec<ToQueue<'static>> {
         ToQueue::Control { request: 1, verb: Verb::Cancel, selection: all() },
         ToQueue::Jobs { request: 1 },
         ToQueue::Workers { request: 1 },
+        ToQueue::Latencies { request: 1 },
         ToQueue::StopWorker { request: 1, name: b"" },
     ]
 }

@@ -293,6 +293,27 @@ fn leases_are_given_to_others_if_their_worker_does_not_come_back_after_a_restart
     assert_eq!(rig.queue.workers(), 0);
 }
 
+#[test]
+fn waits_count_from_a_restart_on_and_what_was_counted_before_is_gone() {
+    let mut rig = Rig::with(journaled());
+    rig.with_tasks(3);
+    let mut hand = rig.worker("w", capacity(1, 0));
+    let runs = rig.runs(&hand);
+    rig.advance(40);
+    let records = sealed(&rig.tape);
+    let mut replay = TaskReplay::new(&journaled());
+    apply(&mut replay, &records, 0..records.len());
+    rig.queue = replay.finish(rig.now, Lsn(records.len() as u64));
+    assert_eq!(rig.queue.latencies(), &TaskLatencies::default());
+    rig.relink(&mut hand, "w", capacity(1, 0), &runs);
+    rig.advance(2);
+    rig.report(&mut hand, runs[0], exited(0));
+    assert_eq!(rig.runs(&hand).len(), 1);
+    let TaskLatencies { wait, lease } = rig.queue.latencies();
+    assert_eq!((wait.count(), wait.sum_ns()), (1, 2_000_000), "since the restart");
+    assert_eq!((lease.count(), lease.sum_ns()), (1, 42_000_000), "since it was given out");
+}
+
 /// A worker of the original took a task out of the queue, and wrote down only then that it had it.
 #[test]
 fn defect_02_wherever_the_log_ends_a_task_is_in_the_queue_or_with_a_worker() {

@@ -48,6 +48,7 @@ pub(super) enum Push {
     Row(Row),
     JobRow { name: String, counts: StateCounts },
     WorkerRow { name: String, is_linked: bool, running: u32, ahead: u32, ends: [u64; 3] },
+    Latencies { wait: Box<LatencyBuckets>, lease: Box<LatencyBuckets> },
     End { request: u32, changed: u64, next: u64, more: bool },
     Fault { request: u32, fault: TaskFault },
     Enlisted { name: String },
@@ -95,6 +96,10 @@ impl Push {
                 ahead: row.ahead,
                 ends: [row.done, row.failed, row.lost],
             },
+            QueuePush::Latencies { wait, lease, .. } => {
+                let [wait, lease] = [wait, lease].map(|told| Box::new(told.into()));
+                Self::Latencies { wait, lease }
+            }
             QueuePush::End { request, changed, next, more } => {
                 Self::End { request, changed, next: next.sequence(), more }
             }

@@ -1,0 +1,40 @@
+//! Hints for misspelt names.
+
+/// Jaro-Winkler likeness below which a hint would be a guess.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// The right name that is most like a wrong one, if any is like it at all.
+pub(crate) fn nearest<'n>(
+    wrong: &str,
+    right: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
+    right
+        .into_iter()
+        .map(|name| (name, strsim::jaro_winkler(wrong, name)))
+        .filter(|(_, likeness)| *likeness >= LIKENESS_MIN)
+        .max_by(|(_, left), (_, right)| left.total_cmp(right))
+        .map(|(name, _)| name)
+}
+
+/// What to write instead of a wrong name: the nearest one, or all that there are.
+pub(crate) fn hint<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str> + Clone) -> String {
+    match nearest(wrong, right.clone()) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => {
+            let all: Vec<&str> = right.into_iter().collect();
+            format!("known here: {}", all.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested_and_else_all_are_listed() {
+        let names = ["repeats", "sweep", "fixed"];
+        assert_eq!(hint("repeat", names), "did you mean \"repeats\"?");
+        assert_eq!(hint("colour", names), "known here: repeats, sweep, fixed");
+    }
+}
