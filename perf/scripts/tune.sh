@@ -106,20 +106,24 @@ idle_states() {
     fi
 }
 
-# Interrupts that may run on the cores of the engine.
+# Interrupts that may run on the cores of the engine. Those that may run nowhere else go to all other cores.
 interrupts() {
-    local file core allowed others wrong=0
+    local file core allowed others rest='' wrong=0
     if [ -z "$cores" ]; then
         row "interrupts" "not looked at" "-" "name the engine's cores with --cores"
         return 0
     fi
     local -A ours=()
     for core in $(expand "$cores"); do ours[$core]=1; done
+    for core in $(expand "$(value "$cpus/online")"); do
+        if [ -z "${ours[$core]:-}" ]; then rest=${rest:+$rest,}$core; fi
+    done
     while read -r file; do
         allowed=$(value "$file") others=
         for core in $(expand "$allowed"); do
             if [ -z "${ours[$core]:-}" ]; then others=${others:+$others,}$core; fi
         done
+        others=${others:-$rest}
         if [ -n "$others" ] && [ "$others" != "$(expand "$allowed" | paste -s -d , -)" ]; then
             wrong=$((wrong + 1))
             changes+=("$file" "$others")
@@ -148,11 +152,11 @@ at_boot() {
     else
         row "nohz_full" "$full" "ok"
     fi
-    if [ "$(value "$cpus/smt/active")" = 1 ]; then
-        row "SMT" "on" "off, or siblings idle" "two threads of one core halve each other"
-    else
-        row "SMT" "off" "ok"
-    fi
+    case $(value "$cpus/smt/active") in
+        1) row "SMT" "on" "off, or siblings idle" "two threads of one core halve each other" ;;
+        0) row "SMT" "off" "ok" ;;
+        *) row "SMT" "not there" "-" ;;
+    esac
     local clock
     clock=$(value "$below/sys/devices/system/clocksource/clocksource0/current_clocksource")
     case $clock in

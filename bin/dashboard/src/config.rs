@@ -2,10 +2,11 @@
 
 use crate::DashboardError;
 use punctual_runtime::host;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// What a dashboard is started with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DashboardConfig {
     /// Where it listens; with port 0 the system chooses one.
     pub listen: SocketAddr,
@@ -51,9 +52,30 @@ impl DashboardConfig {
     }
 }
 
+impl fmt::Debug for DashboardConfig {
+    /// Without the token: configurations find their way into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, token, title, cores } = self;
+        f.debug_struct("DashboardConfig")
+            .field("listen", listen)
+            .field("token", &token.as_ref().map(|_| "(hidden)"))
+            .field("title", title)
+            .field("cores", cores)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_does_not_show_its_token() {
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let shown = format!("{:?}", DashboardConfig::new(listen, "farm").with_token("sesame"));
+        assert!(shown.contains("farm") && shown.contains("(hidden)"), "{shown}");
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
 
     #[test]
     fn only_a_dashboard_that_others_cannot_reach_may_do_without_a_token() {

@@ -12,7 +12,7 @@ pub(crate) use text::MEDIA_TYPE;
 use text::{Exposition, Kind};
 
 /// Counters that are values of the moment, or of the worst moment, rather than sums.
-const GAUGES: [Counter; 10] = [
+const GAUGES: [Counter; 14] = [
     Counter::Held,
     Counter::Keys,
     Counter::StoreBytes,
@@ -23,6 +23,10 @@ const GAUGES: [Counter; 10] = [
     Counter::TasksUnfinished,
     Counter::TaskBytes,
     Counter::TaskWorkers,
+    Counter::NetworkLinks,
+    Counter::NetworkErrorP50Ns,
+    Counter::NetworkErrorP99Ns,
+    Counter::NetworkErrorMaxNs,
 ];
 
 /// The name of a metric of workers, how it moves, what it is, and where it is found.
@@ -157,7 +161,7 @@ fn latencies(out: &mut Exposition, farm: &Farm) {
 fn histogram(out: &mut Exposition, name: &str, help: &str, buckets: &LatencyBuckets) {
     let mut below = 0;
     let bounds = buckets.counts().iter().enumerate().filter_map(|(at, count)| {
-        below += count;
+        below = count.saturating_add(below);
         let bound_ns = LatencyBuckets::floor_ns(at + 1);
         let is_shown = at + 1 < LatencyBuckets::COUNT && bound_ns.is_power_of_two();
         is_shown.then_some((bound_ns as f64 / 1e9, below))
@@ -217,5 +221,21 @@ fn delays(out: &mut Exposition, rows: &[ProbeRow]) {
         for (shard, value) in known {
             out.value(name, &[("shard", shard.to_string().as_str())], value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_and_worst_moments_are_no_sums() {
+        let ends = ["_p50_ns", "_p99_ns", "_max_ns"];
+        let of_moments =
+            Counter::ALL.iter().filter(|it| ends.iter().any(|end| it.name().ends_with(end)));
+        let sums: Vec<&str> =
+            of_moments.filter(|it| !GAUGES.contains(it)).map(|it| it.name()).collect();
+        assert!(sums.is_empty(), "{sums:?}");
+        assert!(GAUGES.contains(&Counter::NetworkErrorP99Ns));
     }
 }

@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStringExt;
 const OURS: &[u8] = b"PUNCTUAL_TASK_";
 /// Ours as well.
 const WORKER: &[u8] = b"PUNCTUAL_WORKER";
-/// A secret of the program, and none of its tasks' business.
-const HTTP_TOKEN: &[u8] = b"PUNCTUAL_HTTP_TOKEN";
+/// Secrets of the program, and none of its tasks' business.
+const SECRETS: [&[u8]; 2] = [b"PUNCTUAL_HTTP_TOKEN", b"PUNCTUAL_REDIS_PASSWORD"];
 /// How the variables begin in which bash hands on functions.
 const FUNCTION: &[u8] = b"BASH_FUNC_";
 
@@ -40,7 +40,8 @@ impl Inherited {
 
     fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let bytes = variables.map(|(name, value)| (name.into_vec(), value.into_vec()));
-        let is_ours = |name: &[u8]| name.starts_with(OURS) || [WORKER, HTTP_TOKEN].contains(&name);
+        let is_ours =
+            |name: &[u8]| name.starts_with(OURS) || name == WORKER || SECRETS.contains(&name);
         let handed_on = bytes.filter(|(name, _)| !is_ours(name));
         Self { variables: handed_on.collect() }
     }
@@ -154,6 +155,8 @@ mod tests {
             ("PUNCTUAL_TASK_ID", "1"),
             ("PUNCTUAL_WORKER", "outer"),
             ("PUNCTUAL_HTTP_TOKEN", "secret"),
+            ("PUNCTUAL_REDIS_PASSWORD", "secret"),
+            ("PUNCTUAL_TASK_SERVER", "redis://:secret@node0"),
             ("PUNCTUAL_LOG", "debug"),
         ]);
         let environment = worker.for_task(Variables::default(), &[]).expect("good variables");

@@ -18,18 +18,25 @@ use punctual_wire::Limits;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// So long before something is due the thread is awake: what a timer and a wake-up may take on a
-/// virtual machine.
-const SPIN: Duration = Duration::from_micros(80);
+/// So long before something is due the thread is awake, at least and at most: a little more than
+/// the latest of the recent wake-ups was late. That is some 10 us on bare metal, and 100 us or more
+/// on a virtual machine whose core has gone to sleep.
+const SPIN_MIN: Duration = Duration::from_micros(50);
+const SPIN_MAX: Duration = Duration::from_millis(1);
+/// One wake-up in so many is forgotten.
+const SPIN_MEMORY: u32 = 200;
 /// The longest sleep, so that a lost wake-up would cost a moment and not the program.
 const PARK_MAX: Duration = Duration::from_millis(100);
-/// Whatever is published while nothing is due for less than this would make something late.
-const PUBLISH_ROOM: Duration = Duration::from_millis(5);
-/// Percentiles are published so often; they take a walk through the histogram.
+/// Whatever is published while nothing is due for less than this might make something late.
+const PUBLISH_ROOM: Duration = Duration::from_millis(1);
+/// Percentiles are published so often, where there is room; they take a walk through the histogram,
+/// some ten microseconds.
 const PUBLISH_INTERVAL_NS: u64 = 500_000_000;
+/// Under load something is always due soon: after this they are published all the same.
+const PUBLISH_LATEST_NS: u64 = 1_000_000_000;
 /// What is under way when everybody has stopped is waited for so long at most.
 const STOP_PATIENCE_NS: u64 = 10_000_000_000;
 /// The largest error that is told from larger ones.
@@ -103,6 +110,11 @@ impl Network {
         Ok(Some(Self { config: config.clone(), emulator: Emulator::new(monotonic_ns) }))
     }
 
+    /// The core that its thread is to have.
+    pub(crate) fn core(&self) -> Option<usize> {
+        self.config.core
+    }
+
     pub(crate) fn info(&self) -> NetworkInfo {
         let NetworkConfig { topology, core, wait, seed } = &self.config;
         NetworkInfo {
@@ -153,6 +165,7 @@ impl Network {
             wait,
             shared: Arc::clone(&shared),
             published_ns: 0,
+            spin: SPIN_MIN,
         };
         let thread = std::thread::Builder::new().name("network".to_owned()).spawn(move || {
             if let Some(core) = core
@@ -249,6 +262,8 @@ struct Delayer {
     wait: NetworkWait,
     shared: Arc<Shared>,
     published_ns: u64,
+    /// How long before something is due the thread is awake.
+    spin: Duration,
 }
 
 impl Delayer {
@@ -275,14 +290,18 @@ impl Delayer {
         let now_ns = monotonic_ns();
         let left = |due_ns: u64| Duration::from_nanos(due_ns.saturating_sub(now_ns));
         let left = self.emulator.next_due_ns().map(left);
-        if left.is_none_or(|left| left > PUBLISH_ROOM) {
-            self.publish_sometimes(now_ns);
+        let has_room = left.is_none_or(|left| left > PUBLISH_ROOM);
+        let interval_ns = if has_room { PUBLISH_INTERVAL_NS } else { PUBLISH_LATEST_NS };
+        if now_ns.saturating_sub(self.published_ns) >= interval_ns {
+            self.publish(now_ns);
+            // That took a while: what is left has to be asked again.
+            return;
         }
         let sleep = match (self.wait, left) {
             (NetworkWait::Spin, _) => None,
             (_, None) => Some(PARK_MAX),
             (NetworkWait::Hybrid, Some(left)) => {
-                left.checked_sub(SPIN).filter(|sleep| *sleep > Duration::ZERO)
+                left.checked_sub(self.spin).filter(|sleep| *sleep > Duration::ZERO)
             }
             (NetworkWait::Sleep, Some(left)) => Some(left),
         };
@@ -298,6 +317,7 @@ impl Delayer {
             std::thread::yield_now();
             return;
         }
+        let began = Instant::now();
         let Self { emulator, parker, shared, .. } = self;
         let look_again = || {
             let stopping = shared.stop.load(Ordering::Acquire) && emulator.is_idle();
@@ -306,12 +326,16 @@ impl Delayer {
         if parker.park(Some(PARK_MAX), look_again).is_err() {
             std::thread::yield_now();
         }
+        if sleep < PARK_MAX {
+            self.note_wake_up(began.elapsed().checked_sub(sleep));
+        }
     }
 
-    fn publish_sometimes(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.published_ns) >= PUBLISH_INTERVAL_NS {
-            self.publish(now_ns);
-        }
+    /// Learns from a wake-up that was so late; `None`: something else came before the timer.
+    fn note_wake_up(&mut self, late: Option<Duration>) {
+        let Some(late) = late else { return };
+        let faded = self.spin - self.spin / SPIN_MEMORY;
+        self.spin = (late + late / 2).max(faded).clamp(SPIN_MIN, SPIN_MAX);
     }
 
     fn publish(&mut self, now_ns: u64) {

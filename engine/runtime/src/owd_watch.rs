@@ -38,12 +38,12 @@ pub struct OwdWatch {
 }
 
 impl OwdWatch {
-    /// Starts to probe all shards of a configuration. Shards that are not there are tried again and
-    /// hold up nothing.
+    /// Starts to probe all shards of a configuration that have these procedures, which may be none.
+    /// Shards that are not there are tried again and hold up nothing.
     ///
     /// # Errors
     /// When the configuration is wrong, an address cannot be resolved or the thread does not start.
-    pub fn connect(config: &Config) -> Result<Self, EngineError> {
+    pub fn connect(config: &Config, procedures: &Procedures) -> Result<Self, EngineError> {
         config.validate()?;
         let endpoint = |shard| Engine::endpoint_of(config, shard).map(Route::Socket);
         let routes: Vec<Route> =
@@ -57,7 +57,7 @@ impl OwdWatch {
             name: "prober".to_owned(),
             why: error.to_string(),
         };
-        let identity = engine::identity(&config.cluster, &Procedures::default(), true);
+        let identity = engine::identity(&config.cluster, procedures, true);
         let settings = engine::link_settings(config, identity, Role::Prober);
         let mut links = ShardLinks::new(routes, settings);
         let network = Network::new(config.process.network.as_ref(), &allowed)?;

@@ -6,7 +6,7 @@
 
 mod schedule;
 
-pub use schedule::{ArrivalKind, Rates, RatesError, Schedule};
+pub use schedule::{ArrivalKind, RATE_MAX, RATE_MIN, Rates, RatesError, Schedule, is_rate};
 
 use crate::keys::Rng;
 use schedule::Segment;

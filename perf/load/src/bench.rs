@@ -8,7 +8,8 @@ mod recover;
 mod traffic;
 
 use crate::drive::{
-    BACKLOG_TIME_MAX, LoadDriver, LoadEvent, LoadSettings, Phase, PhaseCell, RunTotals,
+    BACKLOG_TIME_MAX, INTERVAL, INTERVAL_LOGGED, LoadDriver, LoadEvent, LoadSettings, Phase,
+    PhaseCell, RunTotals,
 };
 use crate::environment::Build;
 use crate::hgrm::{HdrFileError, HdrFiles};
@@ -33,6 +34,8 @@ use traffic::Traffic;
 
 /// Events that may wait for the bench.
 const EVENTS_MAX: usize = 4096;
+/// What is shown is of about so long.
+const SECOND: Duration = Duration::from_secs(1);
 /// A shorter part of a second is not shown by itself.
 const SECOND_MIN: Duration = Duration::from_millis(500);
 /// How often the bench looks whether it was interrupted.
@@ -239,6 +242,11 @@ struct Started<W: Workload> {
     events: flume::Receiver<LoadEvent<W::Generator>>,
 }
 
+/// How often workers report.
+fn interval_of<W>(plan: &Plan<W>) -> Duration {
+    if plan.hdr.is_some() { INTERVAL_LOGGED } else { INTERVAL }
+}
+
 /// Starts the engine of a plan, with drivers that begin with this phase.
 fn start<W: Workload>(plan: &Plan<W>, first: Phase) -> Result<Started<W>, EngineError> {
     let config = plan.config.clone();
@@ -260,15 +268,17 @@ fn start<W: Workload>(plan: &Plan<W>, first: Phase) -> Result<Started<W>, Engine
                 limits: cluster.limits,
                 seed: plan.load.seed,
             };
-            LoadDriver::new(&plan.workload, &plan.load, &place, phase.clone(), sender.clone())
+            let (workload, load) = (&plan.workload, &plan.load);
+            let (phase, sender) = (phase.clone(), sender.clone());
+            LoadDriver::new(workload, load, &place, interval_of(plan), phase, sender)
         })
         .collect();
     let engine = builder.procedures(plan.workload.procedures()).start_with(drivers)?;
     Ok(Started { engine, phase, events })
 }
 
-/// What one second brought, from all workers.
-struct Second {
+/// What one interval brought, from all workers.
+struct Interval {
     began: Instant,
     /// Whether it belongs to the measured part.
     measured: bool,
@@ -278,7 +288,7 @@ struct Second {
     lag: Histogram<u64>,
 }
 
-impl Second {
+impl Interval {
     fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -288,6 +298,19 @@ impl Second {
             latency: new_histogram(),
             lag: new_histogram(),
         }
+    }
+}
+
+/// What was not shown yet: some intervals that make about a second.
+struct Unshown {
+    began: Instant,
+    committed: u64,
+    latency: Histogram<u64>,
+}
+
+impl Unshown {
+    fn since(began: Instant) -> Self {
+        Self { began, committed: 0, latency: new_histogram() }
     }
 }
 
@@ -302,7 +325,8 @@ struct Run<'a, W: Workload> {
     interrupted: bool,
     /// Shards that are out of reach, since when and why.
     down: BTreeMap<u16, (Instant, String)>,
-    second: Second,
+    interval: Interval,
+    unshown: Unshown,
     hdr: Option<HdrFiles>,
     warmup_began: Instant,
     measure_began: Instant,
@@ -325,7 +349,8 @@ impl<'a, W: Workload> Run<'a, W> {
             workers: usize::from(plan.config.process.coordinators),
             interrupted: false,
             down: BTreeMap::new(),
-            second: Second::new(),
+            interval: Interval::new(),
+            unshown: Unshown::since(Instant::now()),
             hdr: None,
             warmup_began: Instant::now(),
             measure_began: Instant::now(),
@@ -406,7 +431,7 @@ impl<'a, W: Workload> Run<'a, W> {
             if let (Stage::Load | Stage::Verify, Some(why)) = (stage, self.lost()) {
                 return Err(BenchError::ShardLost(why));
             }
-            if let Some(event) = self.next_event()? {
+            if let Some(event) = self.next_event(LOOK)? {
                 taken.extend(take(&event));
                 self.note(stage, event)?;
             }
@@ -414,13 +439,16 @@ impl<'a, W: Workload> Run<'a, W> {
         Ok(taken)
     }
 
-    /// The next event, or `None` after a moment. Notices interruptions and dead workers.
-    fn next_event(&mut self) -> Result<Option<LoadEvent<W::Generator>>, BenchError> {
+    /// The next event, or `None` after a while. Notices interruptions and dead workers.
+    fn next_event(
+        &mut self,
+        wait: Duration,
+    ) -> Result<Option<LoadEvent<W::Generator>>, BenchError> {
         if self.interrupt.try_recv().is_ok() && !self.interrupted {
             self.interrupted = true;
             (self.progress)(Progress::Interrupted);
         }
-        match self.events.recv_timeout(LOOK) {
+        match self.events.recv_timeout(wait) {
             Ok(event) => Ok(Some(event)),
             Err(flume::RecvTimeoutError::Timeout) => Ok(None),
             Err(flume::RecvTimeoutError::Disconnected) => {
@@ -451,7 +479,10 @@ impl<'a, W: Workload> Run<'a, W> {
                 }
             }
             LoadEvent::Interval { measured, committed, latency, lag } => {
-                self.note_interval(measured, committed, &latency, &lag)?;
+                self.add_interval(measured, committed, &latency, lag.as_deref());
+                if self.interval.reports >= self.workers {
+                    self.end_interval(stage)?;
+                }
             }
             LoadEvent::Connected
             | LoadEvent::Loaded
@@ -461,56 +492,73 @@ impl<'a, W: Workload> Run<'a, W> {
         Ok(())
     }
 
-    /// Adds a worker's second; the last worker's makes it whole.
-    fn note_interval(
+    /// Adds a worker's part of an interval.
+    fn add_interval(
         &mut self,
         measured: bool,
         committed: u64,
         latency: &Histogram<u64>,
-        lag: &Histogram<u64>,
-    ) -> Result<(), BenchError> {
-        match (measured, self.second.measured) {
+        lag: Option<&Histogram<u64>>,
+    ) {
+        match (measured, self.interval.measured) {
             // Workers report each at their own time: what is left of the warm-up is dropped.
             (true, false) => {
-                self.second = Second { began: self.measure_began, measured, ..Second::new() };
+                let began = self.measure_began;
+                self.interval = Interval { began, measured, ..Interval::new() };
+                self.unshown = Unshown::since(began);
             }
-            (false, true) => return Ok(()),
+            (false, true) => return,
             _ => {}
         }
-        let second = &mut self.second;
-        second.reports += 1;
-        second.committed += committed;
-        second.latency.add(latency).expect("all histograms have the same bounds");
-        second.lag.add(lag).expect("all histograms have the same bounds");
-        if second.reports < self.workers {
-            return Ok(());
+        let interval = &mut self.interval;
+        interval.reports += 1;
+        interval.committed += committed;
+        interval.latency.add(latency).expect("all histograms have the same bounds");
+        if let Some(lag) = lag {
+            interval.lag.add(lag).expect("all histograms have the same bounds");
         }
-        let next = Second { measured, ..Second::new() };
-        let second = std::mem::replace(&mut self.second, next);
-        let len = second.began.elapsed();
+    }
+
+    /// Writes an interval to the log once all workers have told their parts, and shows what makes
+    /// about a second.
+    fn end_interval(&mut self, stage: Stage) -> Result<(), BenchError> {
+        let measured = self.interval.measured;
+        let next = Interval { measured, ..Interval::new() };
+        let interval = std::mem::replace(&mut self.interval, next);
+        let len = interval.began.elapsed();
         // The last part of the warm-up arrives when the measurement has begun.
-        let (stage, began) = match measured {
+        let (of, began) = match measured {
             true => (Stage::Measure, self.measure_began),
             false => (Stage::WarmUp, self.warmup_began),
         };
-        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 transactions a second")]
-        let rate_tps = second.committed as f64 / len.as_secs_f64().max(1e-9);
         let elapsed = began.elapsed();
         if measured && let Some(hdr) = &mut self.hdr {
             let start = elapsed.saturating_sub(len);
             if self.plan.load.schedule.is_some() {
-                hdr.interval("intended", start, len, &second.latency)?;
-                hdr.interval("lag", start, len, &second.lag)?;
+                hdr.interval("intended", start, len, &interval.latency)?;
+                hdr.interval("lag", start, len, &interval.lag)?;
             } else {
-                hdr.interval("latency", start, len, &second.latency)?;
+                hdr.interval("latency", start, len, &interval.latency)?;
             }
         }
-        // The rest of a second at the end of a stage is in the totals, but its rate says little.
-        if len >= SECOND_MIN {
-            let latency = LatencySummary::from_histogram(&second.latency);
-            (self.progress)(Progress::Second { stage, elapsed, rate_tps, latency });
+        let unshown = &mut self.unshown;
+        unshown.committed += interval.committed;
+        unshown.latency.add(&interval.latency).expect("all histograms have the same bounds");
+        // Intervals end a little before or after a whole second. The rest of one at the end of a
+        // stage is in the totals, but its rate says little.
+        let least = if stage == of { SECOND - interval_of(self.plan) / 2 } else { SECOND_MIN };
+        if unshown.began.elapsed() >= least {
+            let shown = std::mem::replace(unshown, Unshown::since(Instant::now()));
+            self.show(of, elapsed, &shown);
         }
         Ok(())
+    }
+
+    fn show(&mut self, stage: Stage, elapsed: Duration, shown: &Unshown) {
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 transactions a second")]
+        let rate_tps = shown.committed as f64 / shown.began.elapsed().as_secs_f64().max(1e-9);
+        let latency = LatencySummary::from_histogram(&shown.latency);
+        (self.progress)(Progress::Second { stage, elapsed, rate_tps, latency });
     }
 
     fn run_for(
@@ -522,14 +570,20 @@ impl<'a, W: Workload> Run<'a, W> {
         self.stage(stage);
         let now = Instant::now();
         if stage == Stage::WarmUp {
-            self.second = Second::new();
+            self.interval = Interval::new();
+            self.unshown = Unshown::since(now);
             self.warmup_began = now;
         }
         self.measure_began = now;
         self.phase.set(phase);
         let deadline = now + duration;
-        while Instant::now() < deadline && !self.interrupted && self.lost().is_none() {
-            if let Some(event) = self.next_event()? {
+        while !self.interrupted && self.lost().is_none() {
+            // A stage that is longer than it should be would end behind its schedule of arrivals.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            if let Some(event) = self.next_event(left.min(LOOK))? {
                 self.note(stage, event)?;
             }
         }

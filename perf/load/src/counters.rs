@@ -58,9 +58,11 @@ impl Workload for Counters {
 
     fn describe(&self) -> String {
         let Self { span, keys_per_shard, skew } = self;
-        format!(
-            "an increment on each of {span} shards, {keys_per_shard} keys a shard (Zipf {skew})"
-        )
+        let shards = match span {
+            1 => "one shard".to_owned(),
+            _ => format!("each of {span} shards"),
+        };
+        format!("an increment on {shards}, {keys_per_shard} keys a shard (Zipf {skew})")
     }
 
     fn shards_each(&self, _shards: u16) -> f64 {
@@ -98,5 +100,65 @@ impl Maker for CountersMaker {
             transaction.word(WordOp { key, is_add: true, delta: 1 });
         }
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Generator as _;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_transaction_adds_one_to_one_key_on_each_of_as_many_shards_as_it_spans() {
+        let limits = Limits::DEFAULT;
+        for (span, shards) in [(1, 1), (1, 3), (3, 3), (3, 5)] {
+            let counters = Counters { span, keys_per_shard: 64, skew: 0.99 };
+            assert_eq!(counters.check(shards, &limits), Ok(()));
+            let place = Place { worker: 1, workers: 2, shards, slots: 1, limits, seed: 3 };
+            let mut maker = counters.generator(&place).into_maker();
+            let mut transaction = Transaction::new(shards, limits);
+            let mut seen = BTreeSet::new();
+            for _ in 0..500 {
+                let mut adds = Vec::new();
+                assert_eq!(maker.make(&mut transaction, &mut adds), Ok(0));
+                let touched: BTreeSet<u16> = transaction.shards().map(|shard| shard.0).collect();
+                assert_eq!((transaction.op_count(), touched.len()), (span, usize::from(span)));
+                assert!(adds.iter().all(|adds| adds.count == 1), "{adds:?}");
+                assert_eq!(adds.iter().map(|adds| adds.shard).collect::<BTreeSet<_>>(), touched);
+                seen.extend(touched);
+                transaction.clear();
+            }
+            assert_eq!(seen.len(), usize::from(shards), "every shard takes its turn");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_the_cluster_is_refused() {
+        let refused = |span, keys_per_shard, shards| {
+            let counters = Counters { span, keys_per_shard, skew: 0.5 };
+            counters.check(shards, &Limits::DEFAULT).expect_err("it does not fit")
+        };
+        assert!(refused(0, 64, 3).contains("--span 0 is outside 1..=3"));
+        assert!(refused(4, 64, 3).contains("--span 4 is outside 1..=3"));
+        assert!(refused(65, 64, 100).contains("--span 65 is outside 1..=64"));
+        assert!(refused(3, 63, 3).contains("--keys 63 are too few"));
+    }
+
+    #[test]
+    fn every_worker_loads_and_finds_its_part_of_the_keys_of_all_shards() {
+        let counters = Counters { span: 2, keys_per_shard: 100, skew: 0.5 };
+        let (limits, mut keys) = (Limits::DEFAULT, 0);
+        for worker in 0..3 {
+            let place = Place { worker, workers: 3, shards: 2, slots: 1, limits, seed: 3 };
+            let mut generator = counters.generator(&place);
+            let mut transaction = Transaction::new(2, limits);
+            while generator.load(&mut transaction) {
+                assert_eq!(transaction.shard_count(), 1);
+                keys += transaction.op_count();
+                transaction.clear();
+            }
+        }
+        assert_eq!(keys, 200);
     }
 }

@@ -179,6 +179,12 @@ impl<M: Maker> Counting<M> {
         let ledger = Ledger::new(place, keys, (value_size, initial), span_max);
         Self { maker, adds: Vec::with_capacity(usize::from(span_max.max(1))), ledger }
     }
+
+    /// What makes its transactions, without the account of them.
+    #[cfg(test)]
+    pub(crate) fn into_maker(self) -> M {
+        self.maker
+    }
 }
 
 impl<M: Maker> Generator for Counting<M> {

@@ -23,6 +23,12 @@ use std::time::Duration;
 /// How long an open loop goes on after its end with what was meant to start before it.
 pub const BACKLOG_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How often a worker reports its progress.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+/// The same where intervals are written to a log, to see what happens within a second. It costs a
+/// worker some ten microseconds each time.
+pub const INTERVAL_LOGGED: Duration = Duration::from_millis(250);
+
 /// How transactions are sent, whatever they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadSettings {
@@ -116,8 +122,8 @@ pub enum LoadEvent<G: Generator> {
         committed: u64,
         /// Response times since the last one, in nanoseconds.
         latency: Box<Histogram<u64>>,
-        /// The generator's lag since the last one; empty in a closed loop.
-        lag: Box<Histogram<u64>>,
+        /// The generator's lag since the last one; open loop only.
+        lag: Option<Box<Histogram<u64>>>,
     },
     /// All that was measured, and what was done; sent when the worker has drained.
     Drained(Box<(RunTotals, G::Done)>),

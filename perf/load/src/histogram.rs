@@ -58,7 +58,7 @@ impl Recorder {
     /// Takes what was recorded since the last call and starts the next interval.
     ///
     /// This adds up some ten thousand counters and allocates the next histogram, some ten
-    /// microseconds: call it once a second, not once a transaction.
+    /// microseconds: call it a few times a second, not once a transaction.
     pub fn take_interval(&mut self) -> Histogram<u64> {
         add(&mut self.taken, &self.interval);
         std::mem::replace(&mut self.interval, new_histogram())

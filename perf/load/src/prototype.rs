@@ -97,3 +97,52 @@ impl Maker for PrototypeMaker {
         Ok(u8::from(is_add))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Makes 2,000 transactions, sees that each is one of the two kinds, and counts the writes.
+    fn writes(reads: f64, shards: u16) -> u32 {
+        let (limits, mut writes) = (Limits::DEFAULT, 0);
+        let prototype = Prototype { reads, keys: 64 * u64::from(shards) };
+        assert_eq!(prototype.check(shards, &limits), Ok(()));
+        let place = Place { worker: 0, workers: 1, shards, slots: 1, limits, seed: 3 };
+        let mut maker = prototype.generator(&place).into_maker();
+        let mut transaction = Transaction::new(shards, limits);
+        let all: BTreeSet<u16> = (0..shards).collect();
+        for _ in 0..2_000 {
+            let mut adds = Vec::new();
+            let kind = maker.make(&mut transaction, &mut adds).expect("keys enough");
+            let touched: BTreeSet<u16> = transaction.shards().map(|shard| shard.0).collect();
+            assert_eq!(touched, all, "an operation on every shard");
+            assert_eq!(transaction.op_count(), shards);
+            // All of it reads, or all of it writes.
+            assert!(adds.iter().all(|adds| adds.count == u16::from(kind)), "{kind}: {adds:?}");
+            assert_eq!(adds.iter().map(|adds| adds.shard).collect::<BTreeSet<_>>(), touched);
+            writes += u32::from(kind);
+            transaction.clear();
+        }
+        writes
+    }
+
+    #[test]
+    fn a_transaction_has_one_operation_on_every_shard_and_all_of_them_read_or_all_write() {
+        for shards in [1, 2, 5] {
+            assert_eq!((writes(0.0, shards), writes(1.0, shards)), (2_000, 0));
+            // 600 are expected; the standard deviation is 20.
+            assert!((480..=720).contains(&writes(0.7, shards)));
+        }
+    }
+
+    #[test]
+    fn more_shards_than_a_transaction_may_touch_and_too_few_keys_are_refused() {
+        let refused = |shards, keys| {
+            let prototype = Prototype { reads: 0.5, keys };
+            prototype.check(shards, &Limits::DEFAULT).expect_err("it does not fit")
+        };
+        assert!(refused(65, 1_000_000).contains("65 are more than the 64"));
+        assert!(refused(3, 191).contains("--keys 191 are too few"));
+    }
+}

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::summary::{LatencySummary, fmt_ns_or_dash};
+use crate::workload::Workload;
 
 /// Version of the document. The second one counts `late` transactions, not their pieces.
 pub const SCHEMA: u32 = 2;
@@ -281,6 +282,64 @@ pub fn open_loop_valid(lag_ns: &LatencySummary, response_ns: &LatencySummary) ->
 }
 
 impl Report {
+    /// A report about a workload in which nothing was measured yet: what does not apply to a run
+    /// stays as it is here.
+    #[must_use]
+    pub fn of(workload: &impl Workload, environment: Environment) -> Self {
+        Self {
+            schema: SCHEMA,
+            program: format!("bench {}", workload.name()),
+            workload: workload.name().to_owned(),
+            transport: environment.transport.clone(),
+            shards: 0,
+            coordinators: 0,
+            in_flight: 0,
+            parameters: workload.parameters(),
+            description: workload.describe(),
+            batch: 0,
+            rate: None,
+            seed: 0,
+            duration_s: 0.0,
+            warmup_s: 0.0,
+            committed: 0,
+            aborted: 0,
+            refused: 0,
+            unknown: 0,
+            late: 0,
+            busy: 0,
+            retries: 0,
+            throughput_tps: 0.0,
+            latency_ns: LatencySummary::default(),
+            intended_latency_ns: None,
+            lag_ns: None,
+            open_loop_valid: None,
+            frames_sent: 0,
+            messages_per_frame: None,
+            bytes_per_key: None,
+            self_check: "not run".to_owned(),
+            counters: BTreeMap::new(),
+            environment,
+            warnings: Vec::new(),
+            cross_share: None,
+            stamped: 0,
+            on_time_ratio: None,
+            late_ns: None,
+            hold_ns: None,
+            agreement_ns: None,
+            proposals_per_frame: None,
+            per_shard: Vec::new(),
+            headroom_ns: 0,
+            estimator: String::new(),
+            whole_run: WholeRun::default(),
+            durability: None,
+            arrivals: None,
+            rates: None,
+            network: None,
+            kinds: Vec::new(),
+            figures: Map::new(),
+        }
+    }
+
     /// Writes the report as JSON, replacing what the file held.
     ///
     /// # Errors

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// Shares of the closed loop's throughput that an automatic sweep tries.
 const AUTO_SHARES: [f64; 9] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.95, 1.05];
-/// Share of a rate that must commit for it to have been kept.
+/// Share of a rate that must be done with for it to have been kept.
 const KEPT_SHARE: f64 = 0.99;
+/// Arrivals are drawn, so there are more or fewer than the rate says: by no more than this many
+/// standard deviations, of which one is the root of their number.
+const CHANCE_DEVIATIONS: f64 = 3.0;
 /// The response time at the knee is at most so many times that at the lowest rate.
 pub const KNEE_FACTOR: u64 = 5;
 
@@ -54,6 +57,8 @@ impl Spread {
 pub struct SweepRun {
     /// Committed transactions a second.
     pub throughput_tps: f64,
+    /// The same with those that were aborted for a reason of their own: what was done with.
+    pub ended_tps: f64,
     /// From the intended start to the outcome.
     pub response_ns: LatencySummary,
     /// From the intended start to sending.
@@ -68,13 +73,22 @@ impl SweepRun {
     /// What a report says.
     #[must_use]
     pub fn of(report: &Report) -> Self {
+        let journal = report.durability.as_ref();
+        let recovery = journal.and_then(|journal| journal.recovery.as_ref());
+        let recovered = recovery.map(|recovery| &recovery.self_check);
+        let self_check = recovered.filter(|check| *check != "ok").unwrap_or(&report.self_check);
+        let ended_each = match report.committed {
+            0 => 1.0,
+            committed => 1.0 + report.aborted as f64 / committed as f64,
+        };
         Self {
             throughput_tps: report.throughput_tps,
+            ended_tps: report.throughput_tps * ended_each,
             response_ns: report.intended_latency_ns.unwrap_or(report.latency_ns),
             lag_ns: report.lag_ns.unwrap_or_default(),
             // With too few samples to tell, it is not known to be wrong.
             valid: report.open_loop_valid != Some(false),
-            self_check: report.self_check.clone(),
+            self_check: self_check.clone(),
         }
     }
 }
@@ -97,7 +111,10 @@ impl Point {
     /// Whether every run was valid, and the rate was kept.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        let kept = |run: &SweepRun| run.valid && run.throughput_tps >= self.rate * KEPT_SHARE;
+        let kept = |run: &SweepRun| {
+            let chance = CHANCE_DEVIATIONS / (run.response_ns.samples.max(1) as f64).sqrt();
+            run.valid && run.ended_tps >= self.rate * (KEPT_SHARE - chance)
+        };
         !self.runs.is_empty() && self.runs.iter().all(kept)
     }
 
@@ -106,8 +123,8 @@ impl Point {
     }
 }
 
-/// The knee: the highest rate up to which every rate was kept, with a p99 of the response time of at
-/// most [`KNEE_FACTOR`] times that at the lowest rate. `None` if not even that was kept.
+/// The knee: the highest rate up to which every rate was kept, with a p99 of the response time of
+/// at most [`KNEE_FACTOR`] times that at the lowest rate. `None` if not even that was kept.
 #[must_use]
 pub fn knee(points: &[Point]) -> Option<f64> {
     let floor_ns = points.first()?.p99_ns()?;
@@ -123,9 +140,11 @@ mod tests {
     use super::*;
 
     fn point(rate: f64, p99: u64, kept: f64, valid: bool) -> Point {
-        let response_ns = LatencySummary { p99: Some(p99), ..LatencySummary::default() };
+        let response_ns =
+            LatencySummary { p99: Some(p99), samples: 1_000_000, ..LatencySummary::default() };
         let run = SweepRun {
             throughput_tps: rate * kept,
+            ended_tps: rate * kept,
             response_ns,
             lag_ns: LatencySummary::default(),
             valid,
@@ -146,6 +165,59 @@ mod tests {
         assert_eq!(knee(&invalid), Some(2e3));
         assert_eq!(knee(&[point(1e3, 100, 0.5, true)]), None);
         assert_eq!(knee(&[]), None);
+    }
+
+    #[test]
+    fn few_arrivals_may_be_fewer_than_the_rate_says_but_not_many_fewer() {
+        let is_kept = |samples, kept| {
+            let mut point = point(1e3, 100, kept, true);
+            point.runs.iter_mut().for_each(|run| run.response_ns.samples = samples);
+            point.is_kept()
+        };
+        assert!(is_kept(1_000, 0.91), "three times the root of a thousand is a tenth");
+        assert!(!is_kept(1_000, 0.88));
+        assert!(is_kept(1_000_000, 0.988) && !is_kept(1_000_000, 0.98));
+    }
+
+    #[test]
+    fn what_was_aborted_is_done_with_as_well_and_a_bad_recovery_is_no_good_run() {
+        let environment = crate::environment::bare(
+            &crate::environment::Build::default(),
+            "ring",
+            crate::report::Cores::default(),
+            false,
+        );
+        let report = Report {
+            committed: 900,
+            aborted: 100,
+            throughput_tps: 90.0,
+            self_check: "ok".to_owned(),
+            ..Report::of(&crate::tpcc::Tpcc::default(), environment)
+        };
+        let run = SweepRun::of(&report);
+        assert!((run.ended_tps - 100.0).abs() < 1e-9, "{run:?}");
+        assert_eq!((run.throughput_tps, run.self_check.as_str()), (90.0, "ok"));
+        let recovery = crate::report::RecoveryFigures {
+            self_check: "a key is missing".to_owned(),
+            ..crate::report::RecoveryFigures::default()
+        };
+        let journal = crate::report::JournalFigures {
+            mode: "journal".to_owned(),
+            dir: String::new(),
+            backend: "auto".to_owned(),
+            bytes: 0,
+            bytes_per_s: 0.0,
+            bytes_per_transaction: None,
+            writes: 0,
+            write_mean_us: None,
+            write_max_us: 0.0,
+            snapshots: 0,
+            lag_max_us: 0.0,
+            within_us: None,
+            recovery: Some(recovery),
+        };
+        let bad = Report { durability: Some(journal), ..report };
+        assert_eq!(SweepRun::of(&bad).self_check, "a key is missing");
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod generator;
 
 pub use generator::{YcsbDone, YcsbFound, YcsbGenerator};
 
+use crate::counting::OP_HEAD_BYTES;
+use crate::micro::SPAN_MAX;
 use crate::workload::{Place, Workload, map_of};
 use punctual_runtime::{Key, Limits, ProcedureContext, Procedures, Verdict};
 use serde_json::{Map, Value, json};
@@ -22,8 +24,6 @@ pub const RECORD_BYTES_MAX: usize = 4096;
 const VERSION_BYTES: usize = 8;
 /// The longest scan.
 const SCAN_MAX: u64 = 100;
-/// What an operation or a result takes beside its value, generously.
-const OP_HEAD_BYTES: usize = 32;
 /// Sets one field.
 const UPDATE: u16 = 200;
 /// Reads a record and sets one field.
@@ -124,25 +124,27 @@ impl Workload for Ycsb {
         }
     }
 
-    fn check(&self, _shards: u16, limits: &Limits) -> Result<(), String> {
+    fn check(&self, shards: u16, limits: &Limits) -> Result<(), String> {
         let Self { records, fields, field_bytes, .. } = self;
         let bytes = usize::from(*fields) * usize::from(*field_bytes);
         if !(1..=RECORD_BYTES_MAX).contains(&bytes) {
             return Err(format!(
-                "--fields {fields} of --field-bytes {field_bytes} are outside 1..={RECORD_BYTES_MAX} \
-                 bytes"
+                "--fields {fields} of --field-bytes {field_bytes} are outside \
+                 1..={RECORD_BYTES_MAX} bytes"
             ));
         }
         if *records < SCAN_MAX {
             return Err(format!("--records {records} are fewer than {SCAN_MAX}"));
         }
-        let scan = SCAN_MAX as usize * (self.record_bytes() + OP_HEAD_BYTES);
-        let room = limits.results_bytes_max();
-        if self.mix == Mix::E && scan > room {
+        let (record, longest) = (self.record_bytes(), limits.value_bytes_max as usize);
+        if record > longest {
             return Err(format!(
-                "a scan of {SCAN_MAX} records makes a reply of up to {scan} bytes, more than {room}; \
-                 give fewer or shorter --fields, or raise frame_bytes_max"
+                "--fields {fields} of --field-bytes {field_bytes} make a record of {record} bytes, \
+                 more than {longest}; give fewer or raise value_bytes_max"
             ));
+        }
+        if self.mix == Mix::E {
+            check_scan(record, shards, limits)?;
         }
         Ok(())
     }
@@ -179,10 +181,17 @@ impl Workload for Ycsb {
     }
 
     fn check_store(&self, done: &YcsbDone, found: &YcsbFound) -> Result<(), String> {
-        let records = self.records + done.inserted;
-        if found.loaded != self.records || found.inserted < done.inserted {
-            let there = found.loaded + found.inserted;
-            return Err(format!("{there} records are there, acknowledged were {records}"));
+        if found.loaded != self.records {
+            return Err(format!(
+                "{} records are there of the {} that were loaded",
+                found.loaded, self.records
+            ));
+        }
+        if found.inserted < done.inserted {
+            return Err(format!(
+                "{} inserted records are there, acknowledged were {}",
+                found.inserted, done.inserted
+            ));
         }
         let most = done.updates + done.updates_unknown;
         if !(done.updates..=most).contains(&found.updates) {
@@ -193,6 +202,29 @@ impl Workload for Ycsb {
         }
         Ok(())
     }
+}
+
+/// Whether the longest scan is a transaction that this cluster takes.
+fn check_scan(record: usize, shards: u16, limits: &Limits) -> Result<(), String> {
+    let scan = SCAN_MAX as usize * (record + OP_HEAD_BYTES);
+    let room = limits.results_bytes_max();
+    if scan > room {
+        return Err(format!(
+            "a scan of {SCAN_MAX} records makes a reply of up to {scan} bytes, more than {room}; \
+             give fewer or shorter --fields, or raise frame_bytes_max"
+        ));
+    }
+    if u64::from(limits.ops_max) < SCAN_MAX {
+        let ops_max = limits.ops_max;
+        return Err(format!("--mix e scans {SCAN_MAX} records; raise ops_max, which is {ops_max}"));
+    }
+    if shards > SPAN_MAX {
+        return Err(format!(
+            "--mix e scans records of all {shards} --shards, more than the {SPAN_MAX} that a \
+             transaction may touch"
+        ));
+    }
+    Ok(())
 }
 
 /// A call's arguments: the key, the offset of the field within the record, its new bytes.

@@ -56,7 +56,7 @@ pub struct Row {
 /// Two studies side by side.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The studies' names.
+    /// The studies' names, and when they began: mostly the name is the same.
     pub names: [String; 2],
     /// The rows, in the order of the first study.
     pub rows: Vec<Row>,
@@ -82,7 +82,10 @@ impl Comparison {
                 missing.push(format!("{}: only in the second", cell.cell.title()));
             }
         }
-        let names = [first, second].map(|results| results.manifest.name.clone());
+        let names = [first, second].map(|results| {
+            let manifest = &results.manifest;
+            format!("{} of {}", manifest.name, manifest.began)
+        });
         Self { names, rows, missing, differences: differences(first, second) }
     }
 

@@ -24,6 +24,9 @@ pub const HEATMAPS_MAX: usize = 12;
 /// What a run takes beside the time that it measures, where the file does not say: loading,
 /// draining, checking.
 const BESIDE: Duration = Duration::from_secs(1);
+/// A run hangs after so many times its estimate, and this on top.
+const LIMIT_TIMES: u32 = 10;
+const LIMIT_MIN: Duration = Duration::from_mins(10);
 /// How long benches measure and warm up unless they are told.
 const DURATION: Duration = Duration::from_secs(5);
 const WARMUP: Duration = Duration::from_secs(1);
@@ -236,6 +239,15 @@ impl Experiment {
         once * self.repeats
     }
 
+    /// When a run hangs: long after any of them should have ended. Estimates may be far off where
+    /// the machine is slow, and a study is left alone for hours.
+    #[must_use]
+    pub fn run_limit(&self) -> Duration {
+        let cells = self.cells();
+        let longest = cells.iter().map(|cell| self.time_of(&cell.settings)).max();
+        longest.unwrap_or_default() * LIMIT_TIMES + LIMIT_MIN
+    }
+
     /// How long one run with these options takes, about.
     fn time_of(&self, settings: &[Setting]) -> Duration {
         let told = |name: &str| {
@@ -318,6 +330,6 @@ impl Pattern {
 }
 
 /// The hash of an experiment's text: what must be the same for a study to go on.
-fn hash_of(text: &str) -> String {
+pub(crate) fn hash_of(text: &str) -> String {
     format!("{:016x}", xxh3_64(text.as_bytes()))
 }

@@ -12,7 +12,7 @@
 
 use crate::error::{StudyError, reading, writing};
 use crate::experiment::{Engine, Experiment};
-use crate::grid::Cell;
+use crate::grid::{Cell, is_slug};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -152,8 +152,7 @@ impl Folder {
         }
         let manifest: Manifest = serde_json::from_value(document)
             .map_err(|error| not(format!("its {MANIFEST} is damaged: {error}")))?;
-        let plain = |cell: &Cell| crate::grid::slug(&cell.slug) == cell.slug;
-        if !manifest.cells.iter().all(plain) {
+        if !manifest.cells.iter().all(|cell| is_slug(&cell.slug)) {
             return Err(not(format!("its {MANIFEST} names a cell outside the folder")));
         }
         Ok(Self { dir: dir.to_owned(), manifest })

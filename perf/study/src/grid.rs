@@ -45,7 +45,8 @@ impl Cell {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+%".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
@@ -71,10 +72,11 @@ impl Experiment {
             if self.skip.iter().any(|pattern| pattern.fits(&cell.labels)) {
                 continue;
             }
-            // Labels that differ only in letters that no folder may have.
-            let same = cells.iter().filter(|other| other.slug == cell.slug).count();
-            if same > 0 {
-                cell.slug = format!("{}-{}", cell.slug, cells.len());
+            // Labels that differ only in letters that no folder may have, or far behind.
+            let (slug, mut number) = (cell.slug.clone(), cells.len());
+            while cells.iter().any(|other| other.slug == cell.slug) {
+                cell.slug = format!("{slug}-{number}");
+                number += 1;
             }
             cells.push(cell);
         }
@@ -126,6 +128,12 @@ pub(crate) fn slug(text: &str) -> String {
     text.trim_start_matches('.').chars().map(kept).take(SLUG_CHARS_MAX).collect()
 }
 
+/// Whether a text is the name of a cell's folder, and no way out of it.
+pub(crate) fn is_slug(text: &str) -> bool {
+    let is_plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(is_plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +157,20 @@ mod tests {
         assert_eq!(slug("network-Far away/../x_1%"), "network-far-away-..-x_1-");
         assert_eq!(slug("..hidden"), "hidden");
         assert_eq!(slug(&"x".repeat(200)).len(), SLUG_CHARS_MAX);
+        for (text, expected) in [("a-1_b", true), ("", false), ("..", false), ("a/b", false)] {
+            assert_eq!(is_slug(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_cell_has_a_folder_of_its_own_however_alike_the_labels_are() {
+        let long = "y".repeat(200);
+        let head = "name = \"x\"\ntitle = \"x\"\nabout = \"x\"\nbench = \"micro\"\n[sweep]\n";
+        let text = format!("{head}k = [\"a-2\", \"a\", \"A\", \"{long}1\", \"{long}2\"]\n");
+        let experiment = Experiment::parse(&text, "x.toml", false).expect("an experiment");
+        let slugs: Vec<String> = experiment.cells().into_iter().map(|cell| cell.slug).collect();
+        assert_eq!(slugs[..3], ["k-a-2", "k-a", "k-a-3"]);
+        assert_ne!(slugs[3], slugs[4]);
+        assert!(slugs.iter().all(|slug| is_slug(slug)), "{slugs:?}");
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn make(results: &Results, experiment: &Experiment) -> Vec<Shown> {
         let file = format!("{:02}-{}", at + 1, slug(&plot.title));
         match plot.kind {
             PlotKind::Heatmap => {
-                shown.extend(cells.iter().filter_map(|cell| heat_map(plot, cell, &file)));
+                shown.extend(cells.iter().map(|cell| heat_map(plot, cell, &file)));
             }
             PlotKind::Cdf | PlotKind::Percentiles => shown.push(distribution(plot, &cells, &file)),
             PlotKind::ThroughputLatency | PlotKind::Line | PlotKind::Bars => {
@@ -312,11 +312,14 @@ fn by_percentile(histogram: &Histogram<u64>) -> Vec<Point> {
 }
 
 /// The heat map of the first good run of a cell.
-fn heat_map(plot: &Plot, cell: &CellResults, file: &str) -> Option<Shown> {
-    let run = cell.good().next()?;
+fn heat_map(plot: &Plot, cell: &CellResults, file: &str) -> Shown {
     let title = match cell.cell.labels.is_empty() {
         true => plot.title.clone(),
         false => format!("{}: {}", plot.title, cell.cell.title()),
+    };
+    let Some(run) = cell.good().next() else {
+        let notes = vec!["There is nothing to show: this cell has no good run.".to_owned()];
+        return Shown { title, svg: None, notes };
     };
     let columns = intervals(run).unwrap_or_default().into_iter().map(|interval| Column {
         start_s: interval.start.as_secs_f64(),
@@ -330,9 +333,9 @@ fn heat_map(plot: &Plot, cell: &CellResults, file: &str) -> Option<Shown> {
     let map = HeatMap { title: title.clone(), columns: columns.collect() };
     if map.is_empty() {
         let notes = vec![format!("There is nothing to show: the run left no {LOG_FILE}.")];
-        return Some(Shown { title, svg: None, notes });
+        return Shown { title, svg: None, notes };
     }
     let svg = Picture { file: format!("{file}-{}.svg", cell.cell.slug), svg: map.svg() };
     let notes = vec![format!("Run {} of this cell.", run.repeat)];
-    Some(Shown { title, svg: Some(svg), notes })
+    Shown { title, svg: Some(svg), notes }
 }

@@ -32,29 +32,37 @@ impl ProcessRunner {
         Self { program, interrupted }
     }
 
-    /// Waits for the end, or for an interruption.
-    fn wait(&self, child: &mut Child) -> std::io::Result<Ended> {
+    /// Waits for the end, for an interruption, or until it takes too long.
+    fn wait(&self, child: &mut Child, limit: Duration) -> std::io::Result<Ended> {
+        let began = Instant::now();
         loop {
             if let Some(status) = child.try_wait()? {
-                return Ok(Ended::Code(status.code()));
+                // The terminal interrupts the run, too, and an interrupted bench ends early and
+                // well: that must not pass for a whole one.
+                return Ok(match self.interrupted.try_recv() {
+                    Ok(()) => Ended::Interrupted,
+                    Err(_) => Ended::Code(status.code()),
+                });
             }
             match self.interrupted.recv_timeout(LOOK_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) => {
-                    stop(child)?;
+                    stop(child, TERM_AFTER)?;
                     return Ok(Ended::Interrupted);
                 }
-                // Nobody can interrupt any more: then it only has to end.
-                Err(RecvTimeoutError::Disconnected) => {
-                    return child.wait().map(|status| Ended::Code(status.code()));
-                }
+                // Nobody can interrupt any more.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_EVERY),
+            }
+            if began.elapsed() >= limit {
+                stop(child, Duration::ZERO)?;
+                return Ok(Ended::TooLong);
             }
         }
     }
 }
 
 /// Ends a run whose result nobody wants.
-fn stop(child: &mut Child) -> std::io::Result<()> {
+fn stop(child: &mut Child, term_after: Duration) -> std::io::Result<()> {
     let began = Instant::now();
     let mut was_told = false;
     while child.try_wait()?.is_none() {
@@ -64,7 +72,7 @@ fn stop(child: &mut Child) -> std::io::Result<()> {
             child.wait()?;
             return Ok(());
         }
-        if waited >= TERM_AFTER && !was_told {
+        if waited >= term_after && !was_told {
             was_told = true;
             // It may have ended this moment, which is all that is wanted.
             let _ = kill_process(Pid::from_child(child), Signal::TERM);
@@ -94,6 +102,36 @@ impl CellRunner for ProcessRunner {
             .stderr(same_log)
             .spawn()
             .map_err(start)?;
-        self.wait(&mut child).map_err(start)
+        self.wait(&mut child, job.limit).map_err(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn ended(arg: &str, limit: Duration, interrupted: Receiver<()>) -> Ended {
+        let runner = ProcessRunner::new(PathBuf::from("sleep"), interrupted);
+        let mut child = Command::new("sleep").arg(arg).spawn().expect("a program that waits");
+        if arg == "0" {
+            child.wait().expect("it ends");
+        }
+        runner.wait(&mut child, limit).expect("its end")
+    }
+
+    #[test]
+    fn a_run_that_ended_because_of_an_interruption_does_not_count() {
+        let (sender, interrupted) = flume::bounded(1);
+        assert_eq!(ended("0", LONG, interrupted.clone()), Ended::Code(Some(0)));
+        sender.send(()).expect("somebody listens");
+        assert_eq!(ended("0", LONG, interrupted), Ended::Interrupted);
+    }
+
+    #[test]
+    fn a_run_that_hangs_is_ended() {
+        let (_sender, interrupted) = flume::bounded(1);
+        assert_eq!(ended("60", Duration::ZERO, interrupted), Ended::TooLong);
     }
 }

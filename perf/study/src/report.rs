@@ -1,9 +1,10 @@
 //! The report of a study, as a page: how it was run, tables, pictures, and what went wrong.
 
-use crate::experiment::{Experiment, OptionValue};
+use crate::experiment::{Experiment, OptionValue, hash_of};
 use crate::metric::MetricPath;
 use crate::pictures::Shown;
 use crate::results::{CellResults, Results, Spread, State};
+use crate::shipped::SHIPPED;
 use crate::table::Table;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,7 +30,10 @@ fn how(results: &Results, experiment: &Experiment) -> String {
     let manifest = &results.manifest;
     let quick = if manifest.quick { " --quick" } else { "" };
     let mut text = "## How it was run\n\n".to_owned();
-    text += &format!("```sh\npunctual study run {}{quick}\n```\n\n", manifest.name);
+    // Of an experiment that does not come with the program, the copy beside this page is at hand.
+    let is_shipped = SHIPPED.iter().any(|shipped| hash_of(shipped.text) == manifest.hash);
+    let study = if is_shipped { manifest.name.as_str() } else { "study.toml" };
+    text += &format!("```sh\npunctual study run {study}{quick}\n```\n\n");
     let (cells, repeats) = (results.cells.len(), manifest.repeats);
     let each = match repeats {
         1 => "one run each".to_owned(),
@@ -71,6 +75,7 @@ fn how(results: &Results, experiment: &Experiment) -> String {
 fn environment(results: &Results) -> Vec<(String, String)> {
     let mut rows = vec![("program".to_owned(), results.manifest.program.clone())];
     for (field, name) in [
+        ("git_commit", "runs of builds"),
         ("cpu_model", "processor"),
         ("kernel", "kernel"),
         ("backend", "backend"),
@@ -83,9 +88,13 @@ fn environment(results: &Results) -> Vec<(String, String)> {
         let mut values: Vec<String> = Vec::new();
         for (_, run) in results.runs() {
             let value = run.report.get("environment").and_then(|place| place.get(field));
-            if let Some(value) = value.map(shown_value).filter(|value| !values.contains(value)) {
-                values.push(value);
-            }
+            let value = value.filter(|value| !value.is_null()).map(shown_value);
+            let other = value.filter(|value| !values.contains(value));
+            values.extend(other);
+        }
+        // The program is named above; this tells of a study that another build went on with.
+        if field == "git_commit" && values.len() < 2 {
+            continue;
         }
         let more = values.len().saturating_sub(VALUES_MAX);
         values.truncate(VALUES_MAX);
@@ -143,7 +152,7 @@ fn figures(results: &Results, experiment: &Experiment) -> String {
              number."
         ),
     };
-    format!("{}\n{what} Figures a second are transactions.\n\n", table.render())
+    format!("{}\n{what} Throughput is in transactions a second.\n\n", table.render())
 }
 
 /// A figure with its range.

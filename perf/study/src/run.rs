@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How much of what a run said is looked at for its last line.
 const LOG_TAIL_BYTES: usize = 4096;
@@ -29,6 +29,8 @@ pub struct Job<'a> {
     pub hdr: &'a Path,
     /// Where what it says is to go.
     pub log: &'a Path,
+    /// After this it hangs and is ended.
+    pub limit: Duration,
 }
 
 /// How a run ended.
@@ -36,6 +38,8 @@ pub struct Job<'a> {
 pub enum Ended {
     /// With this exit code; `None` if a signal ended it.
     Code(Option<i32>),
+    /// It did not, and was killed.
+    TooLong,
     /// Because the study was interrupted.
     Interrupted,
 }
@@ -113,9 +117,10 @@ pub fn run(
     let began = Instant::now();
     let mut outcome = Outcome::default();
     let mut is_checked = false;
+    let limit = experiment.run_limit();
     for (at, (cell, repeat)) in open.into_iter().enumerate() {
         see(&Progress::Run { number: at + 1, cell, repeat });
-        match one(folder, cell, repeat, runner)? {
+        match one(folder, (cell, repeat), limit, runner)? {
             One::Interrupted => {
                 outcome.interrupted = true;
                 break;
@@ -147,8 +152,8 @@ enum One {
 
 fn one(
     folder: &Folder,
-    cell: &Cell,
-    repeat: u32,
+    (cell, repeat): (&Cell, u32),
+    limit: Duration,
     runner: &mut dyn CellRunner,
 ) -> Result<One, StudyError> {
     let files = folder.run_files(cell, repeat);
@@ -156,13 +161,17 @@ fn one(
     fs::create_dir_all(&dir).map_err(writing(&dir))?;
     clear(&files)?;
     let RunFiles { report_under_way: json, hdr_under_way: hdr, log, .. } = &files;
-    let ended = runner.run(&Job { args: &cell.args, json, hdr, log })?;
-    let Ended::Code(code) = ended else {
-        clear(&files)?;
-        return Ok(One::Interrupted);
-    };
+    let ended = runner.run(&Job { args: &cell.args, json, hdr, log, limit })?;
     let report = read_bounded(json).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    match verdict(code, report, log) {
+    let verdict = match ended {
+        Ended::Code(code) => verdict(code, report, log),
+        Ended::TooLong => Err(format!("it had not ended after {} s", limit.as_secs())),
+        Ended::Interrupted => {
+            clear(&files)?;
+            return Ok(One::Interrupted);
+        }
+    };
+    match verdict {
         Ok(report) => {
             if hdr.exists() {
                 fs::rename(hdr, &files.hdr).map_err(writing(&files.hdr))?;

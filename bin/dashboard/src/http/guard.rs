@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -32,7 +32,6 @@ const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'none'";
 
 /// What visitors must show.
-#[derive(Debug)]
 pub(super) struct Token {
     text: String,
     cookie_name: String,
@@ -61,9 +60,15 @@ enum Barrier {
 }
 
 /// The query of the page's address.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Login {
     token: Option<String>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
 }
 
 impl Token {

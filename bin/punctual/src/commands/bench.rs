@@ -42,7 +42,7 @@ pub(crate) enum BenchCommand {
     /// Tiga's micro-benchmark: an increment on each of three shards
     #[command(after_help = COUNTERS_EXAMPLES)]
     Counters(Box<BenchArgs<CountersArgs>>),
-    /// What the research prototype sends: an operation on every shard, 200 in flight, 10 ms headroom
+    /// What the research prototype sends: an operation on every shard, 200 in flight, 10 ms added
     #[command(after_help = PROTOTYPE_EXAMPLES)]
     Prototype(Box<BenchArgs<PrototypeArgs>>),
     /// TPC-C: all nine tables and five transactions, checked by its consistency conditions

@@ -1,5 +1,6 @@
 //! `--http`: a dashboard beside whatever a command does.
 
+use super::token::Secret;
 use super::{UsageError, token};
 use crate::eprintln_line;
 use clap::Args;
@@ -19,9 +20,10 @@ pub(super) struct HttpArgs {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     http: Option<SocketAddr>,
 
-    /// What visitors of the page must know; needed where other machines can reach it
+    /// What visitors of the page must know; needed where other machines can reach it. Others on
+    /// this machine can see it, unlike the next one
     #[arg(long, value_name = "TOKEN", requires = "http", conflicts_with = "http_token_file")]
-    http_token: Option<String>,
+    http_token: Option<Secret>,
 
     /// File with that token (default: the token is $PUNCTUAL_HTTP_TOKEN, else none)
     #[arg(long, value_name = "FILE", requires = "http")]
@@ -46,10 +48,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl HttpArgs {
+    /// Whether a dashboard is asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.http.is_some()
+    }
+
     /// The token; `None` if there is none.
     fn token(&self) -> Result<Option<String>, UsageError> {
         match (&self.http_token, &self.http_token_file) {
-            (Some(token), _) => Ok(Some(token.clone())),
+            (Some(token), _) => Ok(Some(token.text().to_owned())),
             (None, Some(path)) => token::read("--http-token-file", path).map(Some),
             (None, None) => Ok(token_of_environment()),
         }
@@ -124,6 +131,12 @@ mod tests {
         let error = args(&["--http", "0.0.0.0:0", "--http-token", ""]).check().unwrap_err();
         assert!(error.to_string().contains("give it a token"), "{error}");
         assert!(args(&["--http", "0.0.0.0:0", "--http-token", "secret"]).check().is_ok());
+    }
+
+    #[test]
+    fn options_that_are_printed_do_not_show_the_token() {
+        let shown = format!("{:?}", args(&["--http", "0", "--http-token", "sesame"]));
+        assert!(shown.contains("(hidden)") && !shown.contains("sesame"), "{shown}");
     }
 
     #[test]

@@ -7,9 +7,11 @@ use crate::commands::output::{Output, print};
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use flume::RecvTimeoutError;
+use punctual_load::workload;
 use punctual_runtime::config::{Config, Estimator, parse_duration};
-use punctual_runtime::{LinkEvent, Nanos, OwdWatch, ProbeRow};
+use punctual_runtime::{CloseReason, LinkEvent, Nanos, OwdWatch, ProbeRow};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,6 +38,7 @@ const LOOK: Duration = Duration::from_millis(50);
   punctual owd --config docs/examples/two-shards.toml                a table, until Ctrl-C
   punctual owd --config docs/examples/two-shards.toml --once         measure for a second
   punctual owd --config cluster.toml --for 10s --trace probes.csv    every probe in a file
+  punctual owd --config docs/examples/one-shard.toml --workload ycsb    shards of such a serve
 
 A delay is the shard's clock at receipt less ours at sending, so it contains the offset of the
 clocks, which is known to lie within the given bounds. A shard that is not there costs the others
@@ -64,6 +67,10 @@ pub(crate) struct OwdArgs {
     /// How delays are estimated: window-percentile, ewma, ema-half-rtt, window-max
     #[arg(long, value_name = "NAME")]
     estimator: Option<Estimator>,
+
+    /// The workload for which the shards were started, if they were: punctual serve --workload
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(workload::names()))]
+    workload: Option<String>,
 }
 
 /// The JSON document.
@@ -108,7 +115,8 @@ pub(crate) fn run(args: &OwdArgs) -> anyhow::Result<ExitCode> {
     let output = Output::open(args.json.as_deref())?;
     let trace = args.trace.as_deref().map(Trace::create).transpose()?;
     let interrupted = interrupt::install()?;
-    let watch = OwdWatch::connect(&config)?;
+    let procedures = args.workload.as_deref().and_then(workload::procedures_of);
+    let watch = OwdWatch::connect(&config, &procedures.unwrap_or_default())?;
     if !args.once {
         eprintln_line(&format!("probing {} shards; Ctrl-C ends", config.cluster.shards));
     }
@@ -139,6 +147,10 @@ pub(crate) fn run(args: &OwdArgs) -> anyhow::Result<ExitCode> {
     }
     if let (Some(samples), Some(path)) = (traced, &args.trace) {
         eprintln_line(&format!("{samples} samples in {}", path.display()));
+    }
+    let other = CloseReason::ClusterConfig.to_string();
+    if down.values().any(|why| why.contains(&other)) {
+        eprintln_line("hint: shards that were started with --workload NAME want the same here");
     }
     let good = was_interrupted || rows.iter().any(|row| row.is_up);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

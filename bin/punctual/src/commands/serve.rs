@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use flume::RecvTimeoutError;
 use punctual_dashboard::Source;
 use punctual_load::workload;
-use punctual_runtime::config::{Config, DurabilityMode, Modes};
+use punctual_runtime::config::{Config, DurabilityMode, Modes, NetworkWait};
 use punctual_runtime::{Counter, Engine, OwdWatch, ProbeRow, Procedures};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,8 +63,6 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
     let interrupted = interrupt::install()?;
     let procedures = procedures(args);
-    // Who watches delays has no procedures, and would be turned away by those who have some.
-    let can_be_watched = procedures.is_empty();
     let engine = Engine::serve(config.clone()).procedures(procedures).start_shards()?;
     let info = engine.info();
     for warning in &info.warnings {
@@ -75,8 +73,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     journal::show_recoveries(&info.recoveries);
     let counters = engine.counters().clone();
-    let source = Source::counters(&counters);
-    let source = if can_be_watched { source.with_owd(delays(config)) } else { source };
+    let source = Source::counters(&counters).with_owd(delays(config, args.workload.clone()));
     let dashboard = args.http.start("shards", &info.shard_cores, source)?;
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &engine)?;
@@ -93,10 +90,14 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The procedures of a workload, if there is one.
+fn procedures_of(workload: Option<&str>) -> Procedures {
+    workload.and_then(workload::procedures_of).unwrap_or_default()
+}
+
 /// The procedures of the workload that was asked for; says which.
 fn procedures(args: &ServeArgs) -> Procedures {
-    let procedures = args.workload.as_deref().and_then(workload::procedures_of);
-    let procedures = procedures.unwrap_or_default();
+    let procedures = procedures_of(args.workload.as_deref());
     let names: Vec<&str> = procedures.names().map(|(_, name)| name).collect();
     if !names.is_empty() {
         eprintln_line(&format!("procedures: {}", names.join(", ")));
@@ -105,11 +106,18 @@ fn procedures(args: &ServeArgs) -> Procedures {
 }
 
 /// Measures the ways to all shards of the cluster from the first time on that somebody looks.
-fn delays(config: Config) -> impl FnMut() -> Vec<ProbeRow> + Send + 'static {
+fn delays(
+    mut config: Config,
+    workload: Option<String>,
+) -> impl FnMut() -> Vec<ProbeRow> + Send + 'static {
+    if let Some(network) = &mut config.process.network {
+        // The shards' emulator has the core to itself: this one is for a few probes.
+        (network.core, network.wait) = (None, NetworkWait::Hybrid);
+    }
     let mut watch = None;
     move || {
         let watch = watch.get_or_insert_with(|| {
-            let started = OwdWatch::connect(&config);
+            let started = OwdWatch::connect(&config, &procedures_of(workload.as_deref()));
             if let Err(error) = &started {
                 eprintln_line(&format!("warning: no delays to look at: {error}"));
             }

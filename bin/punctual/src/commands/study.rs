@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use progress::{Show, about};
 use punctual_study::experiment::Experiment;
+use punctual_study::grid::quoted;
 use punctual_study::metric::MetricPath;
 use punctual_study::run::Outcome;
 use punctual_study::shipped::{self, SHIPPED, Source};
@@ -139,7 +140,8 @@ fn conclude(args: &RunArgs, dir: &str, outcome: &Outcome) -> ExitCode {
         eprintln_line(&format!("failed: {run}: {why}"));
     }
     let quick = if args.quick { " --quick" } else { "" };
-    let again = format!("punctual study run {}{quick} --out {dir} --resume", args.study);
+    let (study, dir) = (quoted(&args.study), quoted(dir));
+    let again = format!("punctual study run {study}{quick} --out {dir} --resume");
     if outcome.interrupted {
         eprintln_line(&format!("interrupted; what is finished is kept. To go on:\n{again}"));
         return ExitCode::from(INTERRUPTED);
@@ -172,7 +174,8 @@ fn folder(args: &RunArgs, experiment: &Experiment, source: &Source) -> anyhow::R
 fn summary(experiment: &Experiment) -> String {
     let (cells, repeats) = (experiment.cells().len(), experiment.repeats);
     let time = about(experiment.estimate().as_secs_f64());
-    format!("{cells} cells, {repeats} runs each, about {time}")
+    let runs = if repeats == 1 { "run" } else { "runs" };
+    format!("{cells} cells, {repeats} {runs} each, about {time}")
 }
 
 fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {

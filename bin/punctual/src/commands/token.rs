@@ -1,8 +1,33 @@
-//! Tokens that are given in files, where others on the machine cannot see them.
+//! Tokens that are given in files, where others on the machine cannot see them, and what is secret
+//! among the options.
 
 use super::UsageError;
+use std::fmt;
 use std::fs;
 use std::path::Path;
+
+/// The value of an option that is a secret, or has one in it. Nobody can print it by accident.
+#[derive(Clone)]
+pub(super) struct Secret(String);
+
+impl Secret {
+    /// What it is.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
 
 /// Reads the token in the file that an option names. Blanks around it are no part of it.
 pub(super) fn read(option: &str, path: &Path) -> Result<String, UsageError> {

@@ -9,6 +9,7 @@ mod trend;
 mod view;
 
 use super::task::connect::ClientArgs;
+use super::token::Secret;
 use super::{UsageError, http, token};
 use crate::commands::output::print;
 use anyhow::bail;
@@ -45,7 +46,7 @@ pub(crate) struct TopArgs {
 
     /// What visitors of that dashboard must know; others on this machine can see it
     #[arg(long, value_name = "TOKEN", requires = "http", conflicts_with = "http_token_file")]
-    http_token: Option<String>,
+    http_token: Option<Secret>,
 
     /// File with that token (default: the token is $PUNCTUAL_HTTP_TOKEN, else none)
     #[arg(long, value_name = "FILE", requires = "http")]
@@ -124,7 +125,7 @@ impl TopArgs {
     /// The token of the dashboard; `None` if there is none.
     fn http_token(&self) -> Result<Option<String>, UsageError> {
         match (&self.http_token, &self.http_token_file) {
-            (Some(token), _) => Ok(Some(token.clone())),
+            (Some(token), _) => Ok(Some(token.text().to_owned())),
             (None, Some(path)) => token::read("--http-token-file", path).map(Some),
             (None, None) => Ok(http::token_of_environment()),
         }

@@ -115,7 +115,7 @@ fn shows_progress(page: &mut Browser, scene: &Scene) {
     until_progress(page, "3 of 4 done, 1 failed");
     let title = page.eval("document.title");
     assert!(title.as_str().is_some_and(|title| title.starts_with("3 of 4 ")), "{title}");
-    page.until("document.querySelectorAll('#charts path').length === 5");
+    page.until("document.querySelectorAll('#charts path').length === 6");
 }
 
 fn filters(page: &mut Browser) {

@@ -5,10 +5,11 @@ use crate::support::run;
 use punctual_load::workload;
 use std::collections::BTreeMap;
 
-const COMMANDS: [&str; 41] = [
+const COMMANDS: [&str; 42] = [
     "punctual",
     "punctual bench",
     "punctual bench bank",
+    "punctual bench calibrate",
     "punctual bench counters",
     "punctual bench micro",
     "punctual bench pingpong",

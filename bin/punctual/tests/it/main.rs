@@ -20,6 +20,7 @@ mod owd;
 mod proxy;
 mod scripts;
 mod sim;
+mod simulated;
 mod study;
 mod support;
 mod task_bed;

@@ -102,6 +102,21 @@ fn a_shard_that_is_not_there_has_a_row_that_says_so_and_costs_the_other_nothing(
 }
 
 #[test]
+fn shards_that_are_served_for_a_workload_are_watched_by_who_names_it() {
+    let dir = folder();
+    let config = cluster(&dir);
+    let mut serving = Running::start(&["serve", "--config", &config, "--workload", "ycsb"]);
+    serving.wait_for_line("ready");
+    let ended = once(&config, &["--workload", "ycsb"]);
+    ended.expect_code(0);
+    assert!(ended.stdout.contains("  up"), "{}", ended.stdout);
+    let stranger = once(&config, &["--for", "200ms"]);
+    stranger.expect_code(1);
+    assert!(!stranger.stdout.contains("  up"), "{}", stranger.stdout);
+    serving.terminate().expect_code(0);
+}
+
+#[test]
 fn a_trace_has_a_line_for_each_answered_probe() {
     let dir = folder();
     let config = cluster(&dir);

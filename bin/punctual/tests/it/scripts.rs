@@ -121,6 +121,7 @@ fn tuning_shows_what_to_set_and_changes_nothing_unless_it_is_told_to() {
     let machine = dir.path().join("machine");
     let files = [
         ("sys/devices/system/cpu/isolated", "1"),
+        ("sys/devices/system/cpu/online", "0-2"),
         ("sys/devices/system/cpu/nohz_full", "(null)"),
         ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave"),
         ("sys/devices/system/cpu/cpu0/cpuidle/state1/latency", "2"),
@@ -131,6 +132,7 @@ fn tuning_shows_what_to_set_and_changes_nothing_unless_it_is_told_to() {
         ("proc/sys/vm/swappiness", "60"),
         ("proc/irq/9/smp_affinity_list", "0-1"),
         ("proc/irq/10/smp_affinity_list", "0"),
+        ("proc/irq/11/smp_affinity_list", "1"),
     ];
     for (name, content) in files {
         let file = machine.join(name);
@@ -142,7 +144,7 @@ fn tuning_shows_what_to_set_and_changes_nothing_unless_it_is_told_to() {
     let shown = run("tune", &tools, &["--root", text(&machine)]);
     shown.expect_code(0);
     assert_eq!(tree(&machine), before, "{}", shown.stdout);
-    for part in ["powersave (1 of 1)", "1 on cores 1", "nohz_full=1", "5 of these can be set now"] {
+    for part in ["powersave (1 of 1)", "2 on cores 1", "nohz_full=1", "6 of these can be set now"] {
         assert!(shown.stdout.contains(part), "no {part:?} in\n{}", shown.stdout);
     }
 
@@ -157,6 +159,7 @@ fn tuning_shows_what_to_set_and_changes_nothing_unless_it_is_told_to() {
         ("sys/kernel/mm/transparent_hugepage/enabled", "madvise"),
         ("proc/sys/vm/swappiness", "1"),
         ("proc/irq/9/smp_affinity_list", "0"),
+        ("proc/irq/11/smp_affinity_list", "0,2"),
     ] {
         after.insert(name.into(), format!("{content}\n"));
     }
@@ -196,6 +199,24 @@ fn the_gate_compares_with_a_baseline_of_the_same_compiler_alone() {
     let ended = gate.run("--gate", [5000, 5000], Some("1"));
     ended.expect_code(0);
     assert!(ended.stdout.contains("the baseline is of rustc 1.0.0"), "{}", ended.stdout);
+}
+
+#[test]
+fn the_gate_tells_compilers_apart_by_what_they_make_code_with_as_well() {
+    let gate = Gate::new();
+    let compiler = "#!/bin/sh\necho rustc 1.2.3\necho release: 1.2.3\necho LLVM version: 9.8\n";
+    let rustc = executable(&gate.dir, "rustc", compiler);
+    fs::rename(rustc, gate.tools.join("rustc")).expect("both are in one folder");
+    for (recorded, code, part) in [
+        ("1.2.3 LLVM 9.8", 1, "FAILED: single"),
+        ("1.2.3 LLVM 9.7", 0, "this is rustc 1.2.3 LLVM 9.8"),
+        ("1.2.4 LLVM 9.8", 0, "the baseline is of rustc 1.2.4 LLVM 9.8"),
+    ] {
+        gate.write_baseline(recorded, [1000, 2000]);
+        let ended = gate.run("--gate", [5000, 5000], Some("1"));
+        ended.expect_code(code);
+        assert!(ended.stdout.contains(part), "{recorded}: {}", ended.stdout);
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! to its pictures, and what one gets for a wrong one. How fast anything was is nothing to test
 //! here.
 
-use crate::root;
 use crate::support::{document, folder, micro, run, run_in, text, write};
 use std::fs;
 use tempfile::TempDir;
@@ -59,6 +58,8 @@ fn a_tiny_study_leaves_tables_pictures_and_a_report() {
         let picture = fs::read_to_string(out.join(name)).expect("a picture");
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
     }
+    let bars = fs::read_to_string(out.join("plots/01-throughput.svg")).expect("a picture");
+    assert_eq!(bars.matches("<rect").count(), 3, "the ground and a bar for each cell: {bars}");
     let results = document(&out.join("results.json"));
     let cells = results["cells"].as_array().expect("cells");
     assert_eq!(cells.len(), 2);
@@ -137,6 +138,9 @@ fn a_wrong_experiment_is_one_line_before_anything_runs() {
     assert!(error.contains("in_flight = 0 is outside 1..=65536"), "{error}");
     let error = refused(&dir, &TINY.replace("\"micro\"", "\"micor\""));
     assert!(error.contains("'micro'"), "{error}");
+    let (head, _) = TINY.split_once("[fixed]").expect("options");
+    let error = refused(&dir, &head.replace("\"micro\"", "\"roofline\""));
+    assert!(error.contains("bench roofline writes no histogram files"), "{error}");
 }
 
 #[test]
@@ -157,11 +161,13 @@ fn every_shipped_study_is_one_that_the_benches_understand() {
     let names = list.stdout.lines().filter(|line| !line.starts_with(' ') && line.contains(": "));
     let names: Vec<&str> = names.filter_map(|line| line.split(':').next()).collect();
     assert!(names.contains(&"network-latency") && names.len() >= 12, "{names:?}");
+    let dir = folder();
     for name in names {
         let forms: [&[&str]; 2] = [&["--quick"], &[]];
         for form in forms {
             let args = [&["study", "run", name, "--dry-run"][..], form].concat();
-            let ended = run_in(&root(), &args);
+            // From anywhere: what it names is in the program.
+            let ended = run_in(dir.path(), &args);
             ended.expect_code(0);
             let is_bench = |line: &str| line.starts_with("punctual bench ");
             assert!(ended.stdout.lines().all(is_bench), "{}", ended.stdout);

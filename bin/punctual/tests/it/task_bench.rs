@@ -88,5 +88,5 @@ fn a_server_that_somebody_uses_is_not_measured() {
 
     let ended = run(&["task", "bench", "--broker", &broker, "--transport", "tcp"]);
     ended.expect_code(2);
-    assert!(ended.error().contains("cannot be used with"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot be used with"), "{}", ended.stderr);
 }

@@ -88,7 +88,8 @@ fn a_bench_and_a_server_of_shards_show_what_they_count() {
     let socket = dir.path().join("shard.sock");
     let config = format!("[cluster]\nshards = [\"unix:{}\"]\n", text(&socket));
     let config = write(&dir, "cluster.toml", &(config + "[runtime]\nidle = \"park\"\n"));
-    let mut serving = Running::start(&["serve", "--config", &config, "--http", "0"]);
+    let serve = ["serve", "--config", &config, "--http", "0", "--workload", "ycsb"];
+    let mut serving = Running::start(&serve);
     let address = self::address(&mut serving);
     serving.wait_for_line("ready");
     metrics_with(&address, "kind=\"shard\"");

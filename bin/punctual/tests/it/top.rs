@@ -1,8 +1,9 @@
 //! `punctual top`: one look as text and as a document, and a terminal that is as it was before.
 
+use crate::journaled::skip;
 use crate::support::{Ended, Running, micro, run};
 use crate::task_bed::{Farm, document, shell};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -128,19 +129,27 @@ struct InTerminal {
 }
 
 impl InTerminal {
-    fn start(args: &[&str]) -> Self {
+    /// `None`: nothing here makes terminals, and the test is skipped.
+    fn start(args: &[&str]) -> Option<Self> {
         let words: Vec<String> = args.iter().map(|word| format!("'{word}'")).collect();
         let program = crate::support::PROGRAM;
         let command = format!("stty cols 100 rows 30; exec '{program}' {}", words.join(" "));
-        let mut child = Command::new("script")
+        let spawned = Command::new("script")
             .args(["-qefc", &command, "/dev/null"])
             .env("TERM", "xterm")
             .env_remove("PUNCTUAL_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
-            .expect("a program that makes terminals");
+            .spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                skip("script not found, install bsdutils");
+                return None;
+            }
+            Err(error) => panic!("script does not start: {error}"),
+        };
         let mut stdout = child.stdout.take().expect("standard output is a pipe");
         let (sender, said) = mpsc::channel();
         thread::spawn(move || {
@@ -150,7 +159,7 @@ impl InTerminal {
                 let _ = sender.send(buffer[..len].to_vec());
             }
         });
-        Self { child, said, text: String::new() }
+        Some(Self { child, said, text: String::new() })
     }
 
     /// Waits until this is written.
@@ -196,7 +205,7 @@ fn in_a_terminal_it_lives_until_a_key_ends_it_and_leaves_the_terminal_as_it_was(
     farm.tell(&["submit", &farm.file("sweep", &[shell("true")])]);
     for end in ["q", "\u{3}"] {
         let args = farm.args(&["top", "--interval", "250ms"]);
-        let mut terminal = InTerminal::start(&args[1..]);
+        let Some(mut terminal) = InTerminal::start(&args[1..]) else { return };
         terminal.wait_for("no such task now");
         // The task waits: it is shown as soon as any state is asked for.
         terminal.press("fff");
@@ -214,8 +223,9 @@ fn a_server_that_goes_away_is_waited_for() {
     let farm = Farm::new();
     let server = farm.serve(&[]);
     let address = format!("unix:{}", farm.path("tasks.sock").display());
-    let args = ["top", "--server", &address, "--interval", "50ms", "--patience", "200ms"];
-    let mut terminal = InTerminal::start(&args);
+    // As patient as it takes to get through on a busy machine.
+    let args = ["top", "--server", &address, "--interval", "50ms", "--patience", "2s"];
+    let Some(mut terminal) = InTerminal::start(&args) else { return };
     terminal.wait_for("live");
     server.terminate().expect_code(0);
     terminal.wait_for("not connected");

@@ -165,7 +165,7 @@ fn the_prototype_is_run_as_it_was_published_unless_something_else_is_said() {
 
 #[test]
 fn what_a_workload_cannot_do_is_one_line_before_the_run() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["counters", "--shards", "2"], "--span 3 is outside 1..=2; there are 2 --shards"),
         (&["counters", "--keys", "10"], "--keys 10 are too few"),
         (&["prototype", "--keys", "10"], "--keys 10 are too few"),
@@ -175,10 +175,16 @@ fn what_a_workload_cannot_do_is_one_line_before_the_run() {
         (&["tpcc", "--shards", "2"], "--warehouses 1 leave some of 2 shards without any"),
         (&["tpcc", "--items", "99"], "--items 99 is outside 100..=100000"),
         (&["sweep", "--rates", "100", "pingpong"], "pingpong has no rate to sweep"),
-        (&["sweep", "--rates", "100,0", "micro"], "--rates: 0 is no rate above 0"),
+        (&["sweep", "--rates", "100,0", "micro"], "--rates: 0 is no rate from 0.001"),
         (&["sweep", "--rates", "100", "mikro"], "'mikro'"),
         (&["sweep", "--rates", "100", "micro", "--durration", "1s"], "'--durration'"),
         (&["sweep", "--rates", "100", "counters", "--shards", "2"], "--span 3 is outside 1..=2"),
+        (&["sweep", "--rates", "100", "micro", "--rate", "5"], "leave --rate out"),
+        (&["sweep", "--rates", "100", "micro", "--json", "x"], "--json before the workload's"),
+        (&["sweep", "--rates", "100", "micro", "--hdr", "x"], "leave --hdr out"),
+        (&["sweep", "--rates", "100", "micro", "--http", "0"], "leave --http out"),
+        (&["micro", "--service", "x", "--engine", "real"], "--service is for --engine sim"),
+        (&["micro", "--engine", "sim", "--http", "0"], "leave --http out"),
     ];
     for (args, part) in cases {
         let ended = run(&[&["bench"][..], args].concat());
@@ -195,7 +201,7 @@ fn values_that_options_do_not_take_are_refused_with_those_they_take() {
         (&["bench", "bank", "--looks", "2"], "a share is between 0 and 1"),
         (&["bench", "bank", "--rate", "100,0"], "\"0\" is no rate"),
         (&["bench", "bank", "--rate", "100.."], "\"\" is no rate"),
-        (&["bench", "bank", "--arrivals", "constant"], "--rate"),
+        (&["bench", "bank", "--arrivals", "constant"], "needs a --rate"),
         (&["bench", "sweep", "bank"], "--rates"),
         (&["bench", "sweep", "--auto", "--rates", "1", "bank"], "cannot be used with"),
         (&["serve", "--config", "x.toml", "--workload", "ycbs"], "'ycsb'"),
@@ -256,7 +262,8 @@ fn sweep(options: &[&str], of_bench: &[&str]) -> (Ended, Value, String) {
 
 #[test]
 fn a_sweep_measures_every_rate_as_often_as_it_is_told_and_finds_a_knee_among_them() {
-    let (ended, report, inner) = sweep(&["--rates", "8000,4000", "--repeats", "1"], &[]);
+    let options = ["--rates", "8000,4000", "--repeats", "1"];
+    let (ended, report, inner) = sweep(&options, &["--arrivals", "constant"]);
     assert_eq!(keys(&report), documented("`bench sweep` writes a document"));
     assert_eq!(report["program"], "bench sweep");
     assert_eq!(report["bench"], inner);
@@ -291,6 +298,18 @@ fn a_sweep_that_chooses_its_rates_goes_up_beyond_a_closed_loop() {
     assert!(rates.len() > 2 && rates.is_sorted(), "{rates:?}");
     let (first, last) = (rates[0], rates[rates.len() - 1]);
     assert!(first < closed / 5.0 && last > closed, "{rates:?} around {closed}");
+}
+
+#[test]
+fn a_sweep_that_is_interrupted_shows_the_runs_that_were_through() {
+    let head = ["bench", "sweep", "--rates", "1000,2000", "--repeats", "100"];
+    let mut running = Running::start(&[&head[..], &short("bank", &[])[1..]].concat());
+    running.wait_for_line("1/100 at ");
+    running.signal("INT");
+    let ended = running.finish();
+    ended.expect_code(0);
+    assert!(ended.stderr.contains("interrupted: what follows"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("\nself-check: ok"), "{}", ended.stdout);
 }
 
 /// Serves one shard on a port that the system chooses; writes a configuration that leads there.

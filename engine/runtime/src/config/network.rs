@@ -10,6 +10,9 @@ use std::time::Duration;
 const REQUEST_DELAYS: u32 = 4;
 /// A transaction is given up, and a connection, after so many.
 const DEADLINE_DELAYS: u32 = 2 * REQUEST_DELAYS;
+/// Topologies with places that come with the program, so that they are found from anywhere.
+const SHIPPED: [(&str, &str); 1] =
+    [("three-regions", include_str!("../../../../perf/topologies/three-regions.toml"))];
 
 /// An emulated network.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,11 +70,12 @@ impl NetworkConfig {
 
     /// What the timeouts of a process should be at least.
     fn request_timeout(&self) -> Duration {
-        self.topology.longest() * REQUEST_DELAYS
+        // Nothing of a topology has been checked yet.
+        self.topology.longest().saturating_mul(REQUEST_DELAYS)
     }
 
     fn deadline(&self) -> Duration {
-        self.topology.longest() * DEADLINE_DELAYS
+        self.topology.longest().saturating_mul(DEADLINE_DELAYS)
     }
 }
 
@@ -81,10 +85,15 @@ pub(super) fn topology(text: &str, folder: &Path) -> Result<Result<Topology, Con
     if let Some(topology) = Topology::named(text) {
         return Ok(Ok(topology));
     }
+    if let Some((_, toml)) = SHIPPED.iter().find(|(name, _)| *name == text) {
+        return Ok(Topology::from_toml(toml, &format!("perf/topologies/{text}.toml")));
+    }
     if text.contains('/') || text.ends_with(".toml") {
         return Ok(Topology::load(&folder.join(text)));
     }
-    let why = not_one_of(text, &Topology::NAMES);
+    let names: Vec<&str> =
+        Topology::NAMES.into_iter().chain(SHIPPED.map(|(name, _)| name)).collect();
+    let why = not_one_of(text, &names);
     Err(format!("{why}; or write the path of a topology file, as in \"regions.toml\""))
 }
 
@@ -95,15 +104,20 @@ impl Config {
     pub fn set_network(&mut self, network: NetworkConfig) {
         let defaults = ProcessConfig::default();
         let process = &mut self.process;
+        let earlier = process.network.take();
+        let request: fn(&NetworkConfig) -> Duration = NetworkConfig::request_timeout;
+        let deadline: fn(&NetworkConfig) -> Duration = NetworkConfig::deadline;
         let timeouts = [
-            (&mut process.request_timeout, defaults.request_timeout, network.request_timeout()),
-            (&mut process.deadline, defaults.deadline, network.deadline()),
-            (&mut process.connect_timeout, defaults.connect_timeout, network.deadline()),
-            (&mut process.prober.lost_after, defaults.prober.lost_after, network.request_timeout()),
+            (&mut process.request_timeout, defaults.request_timeout, request),
+            (&mut process.deadline, defaults.deadline, deadline),
+            (&mut process.connect_timeout, defaults.connect_timeout, deadline),
+            (&mut process.prober.lost_after, defaults.prober.lost_after, request),
         ];
         for (timeout, default, needed) in timeouts {
-            if *timeout == default {
-                *timeout = default.max(needed);
+            // What an earlier network has raised was chosen by nobody either.
+            let raised = earlier.as_ref().map_or(default, |earlier| default.max(needed(earlier)));
+            if *timeout == default || *timeout == raised {
+                *timeout = default.max(needed(&network));
             }
         }
         process.network = Some(network);

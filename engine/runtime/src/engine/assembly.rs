@@ -119,6 +119,12 @@ impl Assembly {
         if overprovisioned {
             warnings.push("overprovisioned: no core spins while it waits".to_owned());
         }
+        if let Some(core) = network.as_ref().and_then(Network::core)
+            && used.contains(&core)
+        {
+            let why = "a shard or a worker has it too, and each makes the other late";
+            warnings.push(format!("network.core = {core}: {why}"));
+        }
         if cfg!(debug_assertions) {
             warnings.push("debug build: figures mean nothing; use --release".to_owned());
         }

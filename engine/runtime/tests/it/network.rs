@@ -5,7 +5,7 @@ use crate::support;
 use punctual_runtime::config::{Distribution, Member, NetworkConfig, NetworkWait, Shape, Topology};
 use punctual_runtime::{
     Client, Config, Counter, Engine, EngineError, LinkEvent, Nanos, NetworkReport, OwdWatch,
-    Transport,
+    Procedures, Transport,
 };
 use std::time::{Duration, Instant};
 
@@ -164,7 +164,7 @@ fn a_watch_of_one_way_delays_sees_those_of_the_network() {
     let config = config(2, constant(2 * MS));
     let served = support::serve(&config);
     let config = support::at(&config, support::addresses_of(&served));
-    let watch = OwdWatch::connect(&config).expect("a watch");
+    let watch = OwdWatch::connect(&config, &Procedures::new()).expect("a watch");
     let sample = watch.samples().recv_timeout(support::PATIENCE).expect("an answer");
     assert!(sample.owd.owd >= Nanos::from(2 * MS), "{sample:?}");
     assert!(sample.owd.rtt >= Some(Nanos::from(4 * MS)), "{sample:?}");
@@ -195,4 +195,36 @@ fn a_core_outside_the_mask_is_refused_before_anything_starts() {
     let error = Engine::embedded(config, Transport::Ring).start().map(|_| ()).unwrap_err();
     assert!(matches!(error, EngineError::NetworkCore { core: 1023, .. }), "{error}");
     assert!(error.is_usage());
+}
+
+#[test]
+fn a_core_that_a_shard_has_too_is_warned_of() {
+    let mut config = config(1, constant(MS));
+    let start = |config: &Config| {
+        let builder = Engine::embedded(config.clone(), Transport::Ring);
+        let (engine, _) = builder.start().expect("a start");
+        let info = engine.info().clone();
+        engine.stop().expect("an orderly stop");
+        info
+    };
+    let is_warned = |warning: &String| warning.starts_with("network.core = ");
+    let info = start(&config);
+    assert!(!info.warnings.iter().any(is_warned), "{:?}", info.warnings);
+    if let Some(network) = &mut config.process.network {
+        network.core = Some(info.shard_cores[0]);
+    }
+    let info = start(&config);
+    assert!(info.warnings.iter().any(is_warned), "{:?}", info.warnings);
+}
+
+#[test]
+fn how_late_batches_left_is_counted_while_there_is_always_one_under_way() {
+    let mut config = config(2, constant(MS));
+    // Probes never pause.
+    config.process.prober.first_for = support::PATIENCE;
+    let (engine, _) = Engine::embedded(config, Transport::Ring).start().expect("a start");
+    support::until("the longest is counted", || {
+        engine.counters().sum("network", Counter::NetworkErrorMaxNs) > 0
+    });
+    engine.stop().expect("an orderly stop");
 }

@@ -4,7 +4,7 @@ use crate::raw::{self, Peer};
 use crate::support::{self, PATIENCE};
 use punctual_runtime::config::{Address, ClockSource, Config};
 use punctual_runtime::{
-    Clock, Counter, Engine, LinkEvent, Nanos, OwdWatch, Probe, ShardId, Transport,
+    Clock, Counter, Engine, LinkEvent, Nanos, OwdWatch, Probe, Procedures, ShardId, Transport,
 };
 use std::time::Duration;
 
@@ -80,7 +80,8 @@ fn a_shard_answers_a_probe_with_its_clock_before_and_after() {
 
 /// A watch on these shards, and the config that it has.
 fn watch(config: &Config, addresses: Vec<Address>) -> OwdWatch {
-    OwdWatch::connect(&support::at(config, addresses)).expect("a watch starts")
+    let config = support::at(config, addresses);
+    OwdWatch::connect(&config, &Procedures::new()).expect("a watch starts")
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::support::{self, PATIENCE, Watcher};
 use punctual_runtime::{
-    Client, CloseReason, Counter, Engine, Key, LinkEvent, Outcome, ProcedureContext, Procedures,
-    RefusedReason, ShardId, TransactionResult, Verdict,
+    Client, CloseReason, Counter, Engine, Key, LinkEvent, Outcome, OwdWatch, ProcedureContext,
+    Procedures, RefusedReason, ShardId, TransactionResult, Verdict,
 };
 
 const TRANSFER: u16 = 7;
@@ -105,4 +105,25 @@ fn members_with_different_procedures_refuse_each_other() {
         let case = format!("{procedures:?}");
         assert_eq!(first_event(procedures), (refused.clone(), [1, 1]), "{case}");
     }
+}
+
+#[test]
+fn a_watch_of_delays_meets_shards_with_the_procedures_that_it_is_told_of() {
+    let config = support::config(1);
+    let served = Engine::serve(support::on_any_port(&config)).procedures(named("transfer"));
+    let served = served.start_shards().expect("shards are served");
+    let reaching = support::at(&config, support::addresses_of(&served));
+    let first_event = |procedures: &Procedures| {
+        let watch = OwdWatch::connect(&reaching, procedures).expect("a watch starts");
+        let (_, event) = watch.events().recv_timeout(PATIENCE).expect("the link changes");
+        watch.stop();
+        event
+    };
+    assert_eq!(first_event(&named("transfer")), LinkEvent::Up);
+    let LinkEvent::Down { why } = first_event(&Procedures::new()) else {
+        panic!("shards with procedures let in who has none")
+    };
+    let reason = CloseReason::ClusterConfig.to_string();
+    assert!(why.contains(&reason), "{why}");
+    served.stop().expect("the shards stop");
 }

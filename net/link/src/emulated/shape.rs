@@ -119,7 +119,8 @@ impl Shape {
     /// The longest delay of something that is sent once, on a free line.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        self.delay + self.jitter.mul_f64(self.distribution.spread_max())
+        let spread = self.jitter.as_secs_f64() * self.distribution.spread_max();
+        self.delay.saturating_add(Duration::try_from_secs_f64(spread).unwrap_or(Duration::MAX))
     }
 }
 
@@ -148,7 +149,7 @@ impl NetworkPath {
     /// The mean of a round trip.
     #[must_use]
     pub fn round_trip(&self) -> Duration {
-        self.there.delay + self.back.delay
+        self.there.delay.saturating_add(self.back.delay)
     }
 }
 

@@ -43,9 +43,12 @@ pub(super) struct Transit {
     is_unwanted: bool,
     /// What came last is no frame, and whatever follows means nothing.
     is_broken: bool,
-    /// When the receiver was last seen to have no room: who waited for that is not late by our
-    /// doing.
+    /// When there was no room here for more: what waited for it counts as sent then.
+    full_ns: u64,
+    /// Until when the receiver had no room, as far as that was seen: who waited for it is not late
+    /// by our doing.
     held_up_ns: u64,
+    /// The receiver has not taken everything yet that was passed on.
     is_held_up: bool,
     /// When those were due that are being passed on.
     dues_ns: Vec<u64>,
@@ -63,6 +66,7 @@ impl Transit {
             ends_ns: None,
             is_unwanted: false,
             is_broken: false,
+            full_ns: 0,
             held_up_ns: 0,
             is_held_up: false,
             dues_ns: Vec::with_capacity(DELIVER_MAX),
@@ -116,12 +120,16 @@ impl Transit {
     ) -> Result<usize, LinkError> {
         let mut work = 0;
         for _ in 0..TAKE_MAX {
-            if self.is_closed() || self.is_full() {
+            if self.is_closed() {
+                break;
+            }
+            if self.is_full() {
+                self.full_ns = clock();
                 break;
             }
             let polled = from.poll();
             // After the poll: nothing may count as sent before it was.
-            let sent_ns = from.flushed_ns().unwrap_or_else(clock);
+            let sent_ns = from.flushed_ns().unwrap_or_else(clock).max(self.full_ns);
             let (bytes, _) = from.parts();
             let taken = self.push(sent_ns, bytes, frame_bytes_max);
             from.consume(taken);
@@ -180,13 +188,13 @@ impl Transit {
             return Ok(0);
         }
         self.dues_ns.clear();
-        self.is_held_up = false;
+        if self.is_held_up {
+            // Nobody looked since: it may have had no room until now.
+            self.held_up_ns = now_ns;
+        }
+        let mut moved = if to.pending() > 0 { to.flush()? } else { 0 };
         while let Some(batch) = self.batches.front().filter(|batch| batch.due_ns <= now_ns) {
-            if !to.has_room() {
-                (self.is_held_up, self.held_up_ns) = (true, now_ns);
-                break;
-            }
-            if self.dues_ns.len() == DELIVER_MAX {
+            if self.dues_ns.len() == DELIVER_MAX || !to.has_room() {
                 break;
             }
             let end = self.start + batch.bytes;
@@ -195,14 +203,15 @@ impl Transit {
             self.dues_ns.push(batch.due_ns);
             self.batches.pop_front();
         }
-        let moved = if to.pending() > 0 { to.flush()? } else { 0 };
         if !self.dues_ns.is_empty() {
+            moved += to.flush()?;
             let left_ns = clock();
             let held_up_ns = self.held_up_ns;
             let free = self.dues_ns.iter().filter(|due_ns| **due_ns > held_up_ns);
             free.for_each(|due_ns| on_delivery(left_ns.saturating_sub(*due_ns)));
             self.drop_delivered();
         }
+        self.is_held_up = to.pending() > 0;
         Ok(moved + self.dues_ns.len())
     }
 
@@ -258,4 +267,45 @@ fn whole_frames(bytes: &[u8], frame_bytes_max: u32) -> (usize, bool) {
         at += len as usize;
     }
     (at, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Shape, ring_pair};
+    use punctual_wire::Limits;
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        /// The time; each test has a thread of its own.
+        static NOW: Cell<u64> = const { Cell::new(1) };
+    }
+
+    fn virtual_ns() -> u64 {
+        NOW.get()
+    }
+
+    #[test]
+    fn what_waits_for_room_in_the_network_is_on_its_way_from_when_there_was_some() {
+        let (mut near, mut far) = ring_pair(Limits::DEFAULT, 256);
+        near.stamp_flushes(virtual_ns);
+        let len = u32::try_from(FRAME_HEADER_BYTES).expect("a short header");
+        let mut frame = vec![0; FRAME_HEADER_BYTES];
+        frame[..4].copy_from_slice(&len.to_le_bytes());
+        near.outgoing().append_sealed(&frame);
+        near.flush().expect("an open link");
+        let delay = Duration::from_nanos(100);
+        let shape = Shape::normal(delay, Duration::ZERO);
+        let mut transit = Transit::new(Shaper::new(shape, 2 * delay, 1));
+        let mut take_at = |transit: &mut Transit, now_ns| {
+            NOW.set(now_ns);
+            transit.take(&mut far, len, virtual_ns).expect("an open link")
+        };
+        transit.bytes = vec![0; TRANSIT_BYTES_MAX];
+        assert_eq!(take_at(&mut transit, 50), 0, "it is full");
+        transit.bytes.clear();
+        assert_eq!(take_at(&mut transit, 60), FRAME_HEADER_BYTES);
+        assert_eq!(transit.next_due_ns(), Some(50 + 100));
+    }
 }

@@ -236,6 +236,29 @@ fn whoever_waits_for_a_peer_without_room_is_not_late_by_the_networks_doing() {
 }
 
 #[test]
+fn a_peer_that_made_room_while_nobody_looked_is_not_held_against_the_network() {
+    let mut bed = Bed::new(1, 0);
+    let mut now_ns = START;
+    // More batches than the peer's ring takes: the last of them wait.
+    let sent = RING_BUFFERS as u64 + 4;
+    for index in 0..sent {
+        bed.send_near(index);
+        bed.settle_at(now_ns);
+        now_ns += MS;
+        bed.settle_at(now_ns);
+    }
+    bed.late_ns.clear();
+    bed.send_near(sent);
+    bed.settle_at(now_ns);
+    assert_eq!(bed.emulator.next_due_ns(), None, "the peer wakes it when there is room");
+    let mut received = indices(bed.far()).expect("an open link");
+    bed.settle_at(now_ns + 5 * MS);
+    received.extend(indices(bed.far()).expect("an open link"));
+    assert!(received.into_iter().eq(0..=sent));
+    assert!(bed.late_ns.is_empty(), "{:?}", bed.late_ns);
+}
+
+#[test]
 fn bytes_that_are_no_frames_reach_the_agent_as_such_and_nothing_after_them() {
     for claimed in [0_u32, 11, LIMITS.frame_bytes_max + 1, u32::MAX] {
         let mut bed = Bed::new(5, 5);

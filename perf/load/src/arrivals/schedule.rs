@@ -5,6 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
 
+/// The lowest rate: an arrival in a quarter of an hour. Times stay far within 64 bits.
+pub const RATE_MIN: f64 = 1e-3;
+/// The highest rate: far more than there are transactions anywhere.
+pub const RATE_MAX: f64 = 1e12;
 /// Most steps of a schedule.
 const STEPS_MAX: usize = 64;
 
@@ -43,12 +47,18 @@ pub enum Rates {
 /// What is wrong with rates.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RatesError {
-    /// No number above 0.
-    #[error("{0:?} is no rate: give a number above 0, such as 5000")]
+    /// No number, or one that nobody can keep to.
+    #[error("{0:?} is no rate: give a number from {RATE_MIN} to {RATE_MAX:e}, such as 5000")]
     NotARate(String),
     /// Too many steps.
     #[error("{0} steps are more than {STEPS_MAX}")]
     TooManySteps(usize),
+}
+
+/// Whether arrivals can come at this rate.
+#[must_use]
+pub fn is_rate(rate: f64) -> bool {
+    (RATE_MIN..=RATE_MAX).contains(&rate)
 }
 
 impl Rates {
@@ -69,7 +79,7 @@ impl FromStr for Rates {
     /// `1000`, `1000..5000` for a ramp, `1000,2000,5000` for steps.
     fn from_str(text: &str) -> Result<Self, RatesError> {
         let rate = |text: &str| match text.trim().parse::<f64>() {
-            Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+            Ok(rate) if is_rate(rate) => Ok(rate),
             _ => Err(RatesError::NotARate(text.to_owned())),
         };
         if let Some((from, to)) = text.split_once("..") {
@@ -229,9 +239,11 @@ mod tests {
             assert_eq!(text.parse(), Ok(rates.clone()));
             assert_eq!(rates.to_string(), text);
         }
-        for text in ["", "0", "-1", "x", "1..", "..2", "1,,2", "inf", "NaN"] {
+        for text in ["", "0", "-1", "x", "1..", "..2", "1,,2", "inf", "NaN", "1e-9", "1e13"] {
             assert!(matches!(text.parse::<Rates>(), Err(RatesError::NotARate(_))), "{text:?}");
         }
+        let why = "x".parse::<Rates>().expect_err("no number").to_string();
+        assert_eq!(why, "\"x\" is no rate: give a number from 0.001 to 1e12, such as 5000");
         let many = vec!["1"; STEPS_MAX + 1].join(",");
         assert_eq!(many.parse::<Rates>(), Err(RatesError::TooManySteps(STEPS_MAX + 1)));
     }

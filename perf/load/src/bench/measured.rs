@@ -7,7 +7,7 @@ use crate::drive::{KindTotals, RunTotals};
 use crate::environment;
 use crate::hgrm::{HdrFileError, HdrFiles};
 use crate::histogram::Recorder;
-use crate::report::{KindFigures, NetworkFigures, Report, SCHEMA, open_loop_valid};
+use crate::report::{KindFigures, NetworkFigures, Report, open_loop_valid};
 use crate::summary::LatencySummary;
 use crate::workload::Workload;
 use punctual_runtime::{Counter, Counters, EngineInfo};
@@ -55,13 +55,7 @@ impl<W: Workload> Measured<W> {
         let open = schedule.map(|_| (summary(&self.totals.intended), summary(&self.totals.lag)));
         let kept_up = open.and_then(|(response, lag)| open_loop_valid(&lag, &response));
         let warnings = self.warnings(info, kept_up);
-        let kinds = self.kinds(plan).map(|(name, kind)| KindFigures {
-            name: name.to_owned(),
-            committed: kind.committed,
-            aborted: kind.aborted,
-            latency_ns: summary(&kind.latency),
-        });
-        let kinds = kinds.collect();
+        let kinds = self.kinds(plan).map(|(name, kind)| figures_of_kind(name, kind)).collect();
         let Self { totals, done, traffic, network, self_check, .. } = self;
         let transport = match plan.target {
             Target::Embedded(transport) => environment::transport_name(transport),
@@ -74,16 +68,11 @@ impl<W: Workload> Measured<W> {
             (counters.sum("shard", Counter::Keys), counters.sum("shard", Counter::StoreBytes));
         let punctuality = totals.punctuality.as_deref();
         let (stamped, late) = punctuality.map_or((0, 0), |all| (all.stamped, all.late));
+        let environment = environment::of_engine(&plan.build, transport, &plan.config, info);
         Report {
-            schema: SCHEMA,
-            program: format!("bench {}", plan.workload.name()),
-            workload: plan.workload.name().to_owned(),
-            transport: transport.to_owned(),
             shards: usize::from(cluster.shards),
             coordinators: usize::from(process.coordinators),
             in_flight: process.in_flight as usize,
-            parameters: plan.workload.parameters(),
-            description: plan.workload.describe(),
             batch: usize::from(process.batch),
             rate: schedule.map(Schedule::mean_rate),
             seed: plan.load.seed,
@@ -106,7 +95,6 @@ impl<W: Workload> Measured<W> {
             bytes_per_key: ratio(bytes, as_f64(keys)),
             self_check,
             counters: counters.snapshot(),
-            environment: environment::of_engine(&plan.build, transport, &plan.config, info),
             warnings,
             cross_share: ratio(totals.cross, as_f64(totals.committed)),
             stamped,
@@ -125,6 +113,7 @@ impl<W: Workload> Measured<W> {
             network,
             kinds,
             figures: plan.workload.figures(&done),
+            ..Report::of(&plan.workload, environment)
         }
     }
 
@@ -151,6 +140,15 @@ impl<W: Workload> Measured<W> {
             ));
         }
         warnings
+    }
+}
+
+fn figures_of_kind(name: &str, kind: &KindTotals) -> KindFigures {
+    KindFigures {
+        name: name.to_owned(),
+        committed: kind.committed,
+        aborted: kind.aborted,
+        latency_ns: summary(&kind.latency),
     }
 }
 

@@ -11,9 +11,7 @@ use crate::workload::{Generator, Place, Workload};
 use punctual_runtime::{
     Completion, Driver, LinkEvent, Nanos, Outcome, ShardId, SubmitError, Submitter, Transaction,
 };
-
-/// How often a worker reports its progress.
-const INTERVAL: Nanos = Nanos(1_000_000_000);
+use std::time::Duration;
 
 /// A transaction in flight, or made and not yet sent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,6 +61,8 @@ pub struct LoadDriver<G: Generator> {
     /// Nothing is left to load, or to verify.
     exhausted: bool,
     totals: RunTotals,
+    /// How often progress is reported.
+    interval: Nanos,
     interval_committed: u64,
     interval_end: Nanos,
     /// The part of the phase that is told once was told.
@@ -72,12 +72,13 @@ pub struct LoadDriver<G: Generator> {
 }
 
 impl<G: Generator> LoadDriver<G> {
-    /// The driver of one worker.
+    /// The driver of one worker, which reports its progress every `interval`.
     #[must_use]
     pub fn new<W: Workload<Generator = G>>(
         workload: &W,
         settings: &LoadSettings,
         place: &Place,
+        interval: Duration,
         phase: PhaseCell,
         events: flume::Sender<LoadEvent<G>>,
     ) -> Self {
@@ -103,6 +104,7 @@ impl<G: Generator> LoadDriver<G> {
             pace: Pace::new(place.slots),
             exhausted: false,
             totals: RunTotals::new(workload.kinds().len()),
+            interval: interval.into(),
             interval_committed: 0,
             interval_end: Nanos::ZERO,
             told: false,
@@ -112,7 +114,7 @@ impl<G: Generator> LoadDriver<G> {
     }
 
     fn tell(&self, event: LoadEvent<G>) {
-        // The queue has room for minutes of reports; a bench that has gone does not listen.
+        // The queue has room for very many reports; a bench that has gone does not listen.
         let _ = self.events.try_send(event);
     }
 
@@ -154,25 +156,36 @@ impl<G: Generator> LoadDriver<G> {
 
     /// Starts the schedule of intervals, and in open loop that of arrivals.
     fn begin(&mut self, now: Nanos) {
-        self.interval_end = now + INTERVAL;
+        self.interval_end = now + self.interval;
         self.arrivals_start = now;
         self.next_intended = self.arrivals.as_mut().map(|arrivals| now + Nanos(arrivals.next()));
     }
 
+    /// Ends an interval while running. The next end is counted from this one and not from `now`:
+    /// workers must not drift apart, since what they report at one time is one interval.
+    fn end_interval(&mut self, now: Nanos) {
+        let next = self.interval_end + self.interval;
+        self.report_interval(now, self.current == Phase::Measure);
+        if next > now {
+            self.interval_end = next;
+        }
+    }
+
+    /// Reports the interval that ends `now`; the next one begins.
     fn report_interval(&mut self, now: Nanos, measured: bool) {
         let series =
             if self.is_open() { &mut self.totals.intended } else { &mut self.totals.latency };
         let latency = series.take_interval();
-        let lag = self.totals.lag.take_interval();
+        let lag = self.is_open().then(|| Box::new(self.totals.lag.take_interval()));
         if !measured {
             // The warm-up is shown and forgotten.
             self.totals.forget_times();
         }
         // The bench keeps it. A way back for reuse would be another queue, to save the allocation
-        // of a few pages once a second, beside adding up ten thousand counters.
+        // of a few pages now and then, beside adding up ten thousand counters.
         let committed = std::mem::take(&mut self.interval_committed);
-        self.interval_end = now + INTERVAL;
-        let (latency, lag) = (Box::new(latency), Box::new(lag));
+        self.interval_end = now + self.interval;
+        let latency = Box::new(latency);
         self.tell(LoadEvent::Interval { measured, committed, latency, lag });
     }
 
@@ -241,7 +254,7 @@ impl<G: Generator> LoadDriver<G> {
     #[inline]
     fn drive_run(&mut self, now: Nanos, submitter: &mut Submitter<'_>) -> usize {
         if now >= self.interval_end {
-            self.report_interval(now, self.current == Phase::Measure);
+            self.end_interval(now);
         }
         self.submit_burst(now, now, submitter)
     }

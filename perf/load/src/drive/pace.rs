@@ -1,9 +1,9 @@
 //! How many transactions are in flight while the store is loaded or read.
 //!
-//! As many as the way allows, and not so many that they only wait for each other: the queue in which
-//! they wait would delay the probes of one-way delays as well, and those are remembered for seconds.
-//! The rule is that of TCP Vegas (Brakmo and Peterson, 1995): more while the time that one takes is
-//! near the shortest seen, fewer when it is far above.
+//! As many as the way allows, and not so many that they only wait for each other: the queue in
+//! which they wait would delay the probes of one-way delays as well, and those are remembered for
+//! seconds. The idea is that of TCP Vegas (Brakmo and Peterson, 1995): more while the time that one
+//! takes is near the shortest seen, fewer when it is far above.
 
 use punctual_runtime::Nanos;
 

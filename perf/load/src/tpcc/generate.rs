@@ -10,7 +10,7 @@ use super::done::{TpccDone, add_at};
 use super::load::Pieces;
 use super::random::{Constants, between};
 use super::schema::{DISTRICTS, LINES_MAX, Place as Home};
-use super::{Tpcc, kind, shard_of_warehouse};
+use super::{Tpcc, UNUSED_ITEM, kind, shard_of_warehouse};
 use crate::keys::Rng;
 use crate::workload::{Generator, Place};
 use punctual_runtime::{Key, Outcome, Transaction};
@@ -203,7 +203,7 @@ impl TpccGenerator {
         }
         if is_void {
             // Clause 2.4.1.5: the last item has a number that nobody uses.
-            lines[count - 1].item = U32::new(self.tpcc.items + 1);
+            lines[count - 1].item = U32::new(UNUSED_ITEM);
         }
         let is_remote = lines.iter().any(|line| line.supply.get() != home.warehouse);
         (self.drawn.is_void, self.drawn.is_remote) = (is_void, is_remote);

@@ -39,7 +39,7 @@ impl Sum for YcsbDone {
 pub struct YcsbFound {
     /// Records that were loaded.
     pub loaded: u64,
-    /// Records that were inserted and whose insertion was submitted.
+    /// Records that were inserted, by whoever has used the store.
     pub inserted: u64,
     /// Updates that all records count together.
     pub updates: u64,
@@ -83,7 +83,8 @@ pub struct YcsbGenerator {
     to_load: Range<u64>,
     /// Records that this worker has inserted, or has tried to.
     inserts: u64,
-    /// Inserts that were acknowledged in the order of their keys: what D may read.
+    /// Inserts that were acknowledged: so many of them D may read. A few of the last may still be
+    /// under way, where a later one has ended before them.
     visible: u64,
     next: Does,
     flights: Vec<Does>,

@@ -58,8 +58,14 @@ fn updates_that_were_lost_and_records_that_are_missing_are_noticed() {
     for found in [found(1_000, 5, 10), found(1_000, 6, 12)] {
         assert_eq!(d.check_store(&done, &found), Ok(()));
     }
-    for found in [found(999, 5, 10), found(1_000, 4, 10), found(1_000, 5, 9), found(1_000, 5, 13)] {
-        assert!(d.check_store(&done, &found).is_err(), "{found:?}");
+    for (found, part) in [
+        (found(999, 6, 10), "999 records are there of the 1000"),
+        (found(1_000, 4, 10), "4 inserted records are there, acknowledged were 5"),
+        (found(1_000, 5, 9), "the records count 9 updates"),
+        (found(1_000, 5, 13), "the records count 13 updates"),
+    ] {
+        let why = d.check_store(&done, &found).expect_err(part);
+        assert!(why.contains(part), "{why}");
     }
 }
 
@@ -75,6 +81,16 @@ fn mixes_are_read_as_they_are_written_and_records_have_bounds() {
     assert!(check(&long).expect_err("too long").contains("--field-bytes 1000"));
     let few = Ycsb { records: 5, ..ycsb(Mix::A) };
     assert!(check(&few).expect_err("too few").contains("--records 5"));
-    let small = Limits { frame_bytes_max: 64 << 10, ..Limits::DEFAULT };
-    assert!(ycsb(Mix::E).check(2, &small).expect_err("too small").contains("frame_bytes_max"));
+    for (limits, shards, part) in [
+        (Limits { frame_bytes_max: 64 << 10, ..Limits::DEFAULT }, 2, "frame_bytes_max"),
+        (Limits { ops_max: 99, ..Limits::DEFAULT }, 2, "ops_max, which is 99"),
+        (Limits::DEFAULT, 65, "65 --shards"),
+    ] {
+        assert_eq!(ycsb(Mix::A).check(shards, &limits), Ok(()), "{part}");
+        let why = ycsb(Mix::E).check(shards, &limits).expect_err(part);
+        assert!(why.contains(part), "{why}");
+    }
+    let short = Limits { value_bytes_max: 1_007, ..Limits::DEFAULT };
+    let why = ycsb(Mix::A).check(2, &short).expect_err("a record of 1,008 bytes");
+    assert!(why.contains("raise value_bytes_max"), "{why}");
 }

@@ -5,8 +5,8 @@ use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A sample is never taken for longer than the delay and so many times the jitter.
-const JITTERS_MAX: u64 = 6;
+/// No frame takes longer than the delay and so many times the jitter.
+const JITTERS_MAX: u64 = 4;
 
 /// How the delays of single frames are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub enum SimDistribution {
     /// Normally; the jitter is the standard deviation.
     #[default]
     Normal,
-    /// With a long tail (netem's `pareto`: exponent 3, at most four standard deviations); the
-    /// jitter is the standard deviation.
+    /// With a long tail: netem's `pareto`, of exponent 3, from two thirds of the jitter below the
+    /// delay to four jitters above.
     Pareto,
 }
 
@@ -151,7 +151,7 @@ impl SimNetwork {
         self.paths[from * self.places.len() + to]
     }
 
-    /// Hardly any frame takes longer than this.
+    /// No frame takes longer than this, but for those ahead of it.
     #[must_use]
     pub fn longest(&self) -> Duration {
         let longest = self.paths.iter().map(SimPath::longest_ns).max();

@@ -115,6 +115,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Shards and coordinators must not have shared a core: here they never do.
+    fn apart(&self) -> Result<(), PointError> {
+        let cores = self.field("environment.cores");
+        let of = |kind: &str| cores[kind].as_array().cloned().unwrap_or_default();
+        match of("shards").iter().any(|core| of("coordinators").contains(core)) {
+            false => Ok(()),
+            true => Err(self.error("environment.cores", cores, "none that both kinds shared")),
+        }
+    }
+
     /// How many cores of a kind there were, at most `most`; each had its own if it is not known.
     fn cores(&self, path: &'static str, most: usize) -> usize {
         let Some(cores) = self.field(path).as_array() else { return most };
@@ -137,9 +147,17 @@ impl CalibrationPoint {
         if report.field("workload").as_str() != Some("micro") {
             return Err(report.error("workload", report.field("workload"), "\"micro\""));
         }
+        // A simulation would be fitted to itself.
+        if report.field("transport").as_str() == Some("simulated") {
+            return Err(report.error("transport", report.field("transport"), "a real one"));
+        }
+        if report.field("self_check").as_str() != Some("ok") {
+            return Err(report.error("self_check", report.field("self_check"), "\"ok\""));
+        }
         report.absent("rate", "a closed loop")?;
         report.absent("network", "no emulated network")?;
         report.absent("durability", "shards without journals")?;
+        report.apart()?;
         let shards = report.positive("shards")? as u16;
         let coordinators = report.positive("coordinators")? as u32;
         let span = report.field("span").as_u64().unwrap_or(2) as u16;
@@ -284,7 +302,8 @@ mod tests {
 
     fn report() -> Value {
         serde_json::json!({
-            "workload": "micro", "rate": null, "durability": null, "shards": 2, "coordinators": 1,
+            "workload": "micro", "transport": "ring", "self_check": "ok", "rate": null,
+            "durability": null, "shards": 2, "coordinators": 1,
             "in_flight": 256, "batch": 64, "ops": 10, "reads": 0.5, "cross": 1.0, "span": 2,
             "keys": 1_000_000, "skew": 0.0, "headroom_ns": 2_000, "throughput_tps": 400_000.0,
             "latency_ns": { "p50": 600_000 }, "messages_per_frame": 20.5,
@@ -308,7 +327,11 @@ mod tests {
     #[test]
     fn what_is_no_report_of_a_closed_loop_is_told() {
         let read = |report: &Value| CalibrationPoint::from_report("it", &report.to_string());
-        let cases: [(&str, Value, &str); 4] = [
+        let shared = serde_json::json!({ "cores": { "shards": [0], "coordinators": [0] } });
+        let cases: [(&str, Value, &str); 7] = [
+            ("transport", Value::from("simulated"), "it: transport is \"simulated\", and a real"),
+            ("self_check", Value::from("off by 1"), "it: self_check is \"off by 1\""),
+            ("environment", shared, "it: environment.cores is {"),
             ("rate", Value::from(1e5), "it: rate is 100000.0, and a closed loop was expected"),
             ("workload", Value::from("tpcc"), "it: workload is \"tpcc\""),
             ("ops", Value::Null, "it: ops is null, and a number was expected"),

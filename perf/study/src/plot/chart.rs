@@ -27,6 +27,8 @@ const WHISKER: f64 = 3.5;
 /// Colours that people with any sight can tell apart (Okabe and Ito), but for the yellow.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31"];
+const DASHES: [&str; 4] =
+    ["", " stroke-dasharray=\"7 4\"", " stroke-dasharray=\"2 3\"", " stroke-dasharray=\"9 3 2 3\""];
 const GRID: &str = "stroke=\"#e4e4e4\" stroke-width=\"1\"";
 const FRAME: &str = "stroke=\"#666666\" stroke-width=\"1\"";
 
@@ -183,7 +185,7 @@ impl Chart {
         let colour = colour(at);
         let line: Vec<(f64, f64)> =
             series.points.iter().map(|point| (area.x(point.x), area.y(point.y))).collect();
-        let look = format!("stroke=\"{colour}\" stroke-width=\"1.8\"{}", dash(at));
+        let look = format!("stroke=\"{colour}\" stroke-width=\"1.8\"{}", dash(self.style, at));
         svg.polyline(&line, &look);
         if self.style == Style::Curves {
             return;
@@ -220,7 +222,8 @@ impl Chart {
                 let look = format!("fill=\"{colour}\" fill-opacity=\"{}\"", shade(at));
                 svg.rect((left + 8.0, y - 5.0), (12.0, 10.0), &look);
             } else {
-                let look = format!("stroke=\"{colour}\" stroke-width=\"1.8\"{}", dash(at));
+                let dash = dash(self.style, at);
+                let look = format!("stroke=\"{colour}\" stroke-width=\"1.8\"{dash}");
                 svg.line((left, y), (left + 28.0, y), &look);
                 if self.style == Style::Points {
                     draw_mark(svg, (left + 14.0, y), at, colour);
@@ -268,9 +271,12 @@ fn colour(at: usize) -> &'static str {
     COLOURS[at % COLOURS.len()]
 }
 
-/// When the colours are used up, they come again with dashes.
-fn dash(at: usize) -> &'static str {
-    if at < COLOURS.len() { "" } else { " stroke-dasharray=\"6 4\"" }
+/// Lines without marks are told apart by dashes as well; when the colours are used up, they come
+/// again with others.
+fn dash(style: Style, at: usize) -> &'static str {
+    let round = at / COLOURS.len();
+    let kind = if style == Style::Curves { at + round } else { round };
+    DASHES[kind % DASHES.len()]
 }
 
 /// Or paler.
@@ -282,6 +288,7 @@ fn shade(at: usize) -> &'static str {
 mod tests {
     use super::*;
     use crate::metric::Unit;
+    use std::collections::BTreeSet;
 
     fn chart(style: Style, series: usize) -> Chart {
         let axis = |title: &str, unit, is_log| AxisSpec {
@@ -338,6 +345,17 @@ mod tests {
         let text = chart(Style::Curves, 1).svg();
         assert!(!text.contains("series 0") && !text.contains("<circle"), "{text}");
         assert!(chart(Style::Points, 0).is_empty());
+    }
+
+    #[test]
+    fn no_two_series_look_alike_and_neighbours_differ_in_more_than_colour() {
+        for style in [Style::Points, Style::Curves] {
+            let looks: BTreeSet<_> =
+                (0..SERIES_MAX).map(|at| (colour(at), dash(style, at))).collect();
+            assert_eq!(looks.len(), SERIES_MAX, "{style:?}");
+        }
+        let dashes: BTreeSet<&str> = (0..4).map(|at| dash(Style::Curves, at)).collect();
+        assert_eq!(dashes.len(), 4);
     }
 
     #[test]

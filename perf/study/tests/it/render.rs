@@ -135,3 +135,19 @@ fn an_invalid_run_is_marked_and_is_in_no_picture() {
     let picture = text(&folder, "plots/04-distribution.svg");
     assert!(!picture.contains(">shards 2<"), "{picture}");
 }
+
+#[test]
+fn a_heat_map_without_a_good_run_is_missed_in_words() {
+    let dir = tempdir().expect("a folder");
+    let (folder, experiment) = begin(&dir.path().join("out"), SMALL);
+    let mut fake = Fake::new();
+    for number in [0, 2] {
+        fake.ends.insert(number, Ended::Code(Some(1)));
+    }
+    go_on(&folder, &experiment, &mut fake);
+    render(&folder, &experiment).expect("rendered");
+    let page = text(&folder, "report.md");
+    let (_, below) = page.split_once("### Over time: shards 1\n").expect("its heading");
+    let missed = "\nThere is nothing to show: this cell has no good run.\n";
+    assert!(below.starts_with(missed), "{page}");
+}

@@ -62,6 +62,19 @@ fn a_run_that_fails_is_kept_with_its_reason_and_tried_again_when_asked() {
 }
 
 #[test]
+fn a_run_that_hangs_is_a_failed_one_and_the_others_go_on() {
+    let dir = tempdir().expect("a folder");
+    let (folder, experiment) = begin(&dir.path().join("out"), SMALL);
+    let mut fake = Fake::new();
+    fake.ends.insert(0, Ended::TooLong);
+    let outcome = go_on(&folder, &experiment, &mut fake);
+    // Ten times what benches take that are told no times, which is 7 s, and ten minutes.
+    let why = "it had not ended after 670 s".to_owned();
+    assert_eq!(outcome.failed, [("shards 1, run 1".to_owned(), why)]);
+    assert_eq!((outcome.good, states(&folder).len()), (3, 4));
+}
+
+#[test]
 fn an_interruption_keeps_what_is_finished_and_nothing_of_the_run_under_way() {
     let dir = tempdir().expect("a folder");
     let (folder, experiment) = begin(&dir.path().join("out"), SMALL);

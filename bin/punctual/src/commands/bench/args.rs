@@ -22,7 +22,7 @@ pub(crate) struct EngineArgs {
     pub(super) engine: EngineArg,
 
     /// With --engine sim: how long the engine takes for what, as `bench calibrate` writes it
-    /// (default: what was fitted to the machine that this program was developed on)
+    /// (default: a guess, about a core of 2022 over loopback TCP)
     #[arg(long, value_name = "FILE", requires = "engine")]
     pub(super) service: Option<PathBuf>,
 
@@ -79,7 +79,7 @@ pub(crate) struct EngineArgs {
     prober: Option<ProberArg>,
 
     /// Emulate a network between all agents: none, same-region, same-continent, cross-continent,
-    /// geo, or a file with delays between places
+    /// geo, three-regions, or a file with delays between places
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) network: Option<String>,
 
@@ -119,9 +119,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TPS")]
     pub(super) rate: Option<Rates>,
 
-    /// How arrivals are spread
-    #[arg(long, value_enum, value_name = "KIND", default_value = "poisson", requires = "rate")]
-    pub(super) arrivals: ArrivalsArg,
+    /// How arrivals are spread, at a --rate (default: poisson)
+    #[arg(long, value_enum, value_name = "KIND")]
+    arrivals: Option<ArrivalsArg>,
 
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -133,6 +133,22 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
+    /// Says what stands against a run of its own. In a sweep the rate comes from elsewhere.
+    pub(super) fn check(&self) -> Result<(), UsageError> {
+        match (self.arrivals, &self.rate) {
+            (Some(_), None) => Err(UsageError(
+                "--arrivals needs a --rate; without one a transaction starts when another ends"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// How arrivals are spread.
+    pub(super) fn arrivals(&self) -> ArrivalsArg {
+        self.arrivals.unwrap_or(ArrivalsArg::Poisson)
+    }
+
     /// The same at other rates.
     pub(super) fn at(&self, rate: Option<Rates>) -> Self {
         Self { rate, arrivals: self.arrivals, seed: self.seed, hdr: None }
@@ -140,7 +156,7 @@ impl LoadArgs {
 
     /// When transactions are meant to start; `None` in a closed loop.
     pub(super) fn schedule(&self, warmup: Duration, duration: Duration) -> Option<Schedule> {
-        let kind = match self.arrivals {
+        let kind = match self.arrivals() {
             ArrivalsArg::Poisson => ArrivalKind::Poisson,
             ArrivalsArg::Constant => ArrivalKind::Constant,
         };

@@ -14,13 +14,12 @@ use std::process::ExitCode;
 /// Fit the simulator's service times to runs of bench micro on this machine
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  perf/scripts/calibrate.sh perf/studies/service.toml    runs what is needed, and then this
   punctual bench calibrate --out service.toml one.json two.json three.json
-  punctual bench micro --engine sim --service service.toml
 
-Each file is the --json of a run of bench micro in a closed loop. The runs should differ in what costs:
-operations, messages in a frame, shards, transactions in flight. The table says how far the simulation
-of each is from what was measured.")]
+What comes out is for bench micro --engine sim --service FILE. Each file is the --json of a run of
+bench micro in a closed loop. The runs should differ in what costs: operations, messages in a frame,
+shards, transactions in flight; perf/scripts/calibrate.sh makes a good choice of them. The table
+says how far the simulation of each is from what was measured.")]
 pub(crate) struct CalibrateArgs {
     /// Where the fitted model goes; nothing is overwritten
     #[arg(long, value_name = "FILE")]

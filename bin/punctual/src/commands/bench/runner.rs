@@ -69,6 +69,7 @@ pub(crate) struct BenchArgs<T: WorkloadArgs> {
 impl<T: WorkloadArgs> BenchArgs<T> {
     /// Runs it and says how it went.
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        self.load.check()?;
         let mut plan = self.plan()?;
         if self.engine.engine == EngineArg::Sim {
             return self.simulate(&plan);
@@ -113,6 +114,10 @@ impl<T: WorkloadArgs> BenchArgs<T> {
         let Self { engine, load, common, .. } = self;
         let mut config = simulated::config_of(engine, load, common, &plan.config)?;
         let name = plan.workload.name();
+        if self.http.is_given() {
+            let text = "--engine sim has nothing to watch; leave --http out";
+            return Err(UsageError(text.to_owned()).into());
+        }
         if self.durability.is_given() {
             let text = "--engine sim has no disks; leave --durability out";
             return Err(UsageError(text.to_owned()).into());
@@ -126,7 +131,20 @@ impl<T: WorkloadArgs> BenchArgs<T> {
         Ok(config)
     }
 
+    /// Says what stands against the engine and the workload.
+    fn check_plan(&self) -> anyhow::Result<()> {
+        let plan = self.plan()?;
+        match self.engine.engine {
+            EngineArg::Real => Ok(()),
+            EngineArg::Sim => self.simulation(&plan).map(drop),
+        }
+    }
+
     fn plan(&self) -> anyhow::Result<Plan<T::Workload>> {
+        if self.engine.engine == EngineArg::Real && self.engine.service.is_some() {
+            let text = "--service is for --engine sim; here the engine takes what it takes";
+            return Err(UsageError(text.to_owned()).into());
+        }
         let workload = self.workload.workload();
         let adjust = |config: &mut Config| self.workload.adjust(config);
         let (config, target) =
@@ -147,10 +165,13 @@ impl<T: WorkloadArgs> BenchArgs<T> {
 
 /// A bench that can be run again and again, each time at another rate.
 pub(super) trait Repeatable {
-    /// Says what stands against it.
+    /// Says what stands against running it by itself.
     fn check(&self) -> anyhow::Result<()>;
 
-    /// Runs it at these rates; `None`: in a closed loop.
+    /// Says what stands against running it in a sweep, which has some options of its own.
+    fn check_in_sweep(&self) -> anyhow::Result<()>;
+
+    /// Runs it at these rates; `None`: in a closed loop. What was interrupted is an error.
     fn measure(
         &self,
         rates: Option<Rates>,
@@ -160,11 +181,24 @@ pub(super) trait Repeatable {
 
 impl<T: WorkloadArgs> Repeatable for BenchArgs<T> {
     fn check(&self) -> anyhow::Result<()> {
-        let plan = self.plan()?;
-        match self.engine.engine {
-            EngineArg::Real => Ok(()),
-            EngineArg::Sim => self.simulation(&plan).map(drop),
+        self.load.check()?;
+        self.check_plan()
+    }
+
+    fn check_in_sweep(&self) -> anyhow::Result<()> {
+        let refused = [
+            (self.load.rate.is_some(), "the rates of a sweep are its --rates; leave --rate out"),
+            (self.load.hdr.is_some(), "a sweep writes no histogram files; leave --hdr out"),
+            (
+                self.common.json.is_some(),
+                "a sweep writes one document; give --json before the workload's name",
+            ),
+            (self.http.is_given(), "a sweep has no dashboard; leave --http out"),
+        ];
+        if let Some((_, why)) = refused.into_iter().find(|(is_given, _)| *is_given) {
+            return Err(UsageError(why.to_owned()).into());
         }
+        self.check_plan()
     }
 
     fn measure(
@@ -183,15 +217,17 @@ impl<T: WorkloadArgs> Repeatable for BenchArgs<T> {
         plan.load.schedule = self.load.at(rates).schedule(warmup, duration);
         plan.hdr = None;
         let place = self.durability.place(&mut plan.config)?;
-        let mut has_started = false;
-        let ran = bench::run(&plan, interrupt, &mut |progress| {
-            has_started |= matches!(progress, Progress::Started(_));
+        let (mut has_started, mut was_interrupted) = (false, false);
+        let ran = bench::run(&plan, interrupt, &mut |progress| match progress {
+            Progress::Started(_) => has_started = true,
+            Progress::Interrupted => was_interrupted = true,
+            _ => {}
         });
         if let Some(place) = place {
-            let is_good = ran.as_ref().is_ok_and(is_good);
+            let is_good = ran.as_ref().is_ok_and(is_good) && !was_interrupted;
             place.leave(Ending { has_started, is_good });
         }
-        Ok(ran)
+        Ok(if was_interrupted { ran.and(Err(BenchError::Interrupted)) } else { ran })
     }
 }
 

@@ -9,7 +9,7 @@ use punctual_load::Report;
 use punctual_load::arrivals::Rates;
 use punctual_load::environment;
 use punctual_load::hgrm::HdrFiles;
-use punctual_load::report::{Cores, NetworkFigures, SCHEMA, ShardFigures, WholeRun};
+use punctual_load::report::{Cores, NetworkFigures, ShardFigures, WholeRun};
 use punctual_load::summary::LatencySummary;
 use punctual_load::workload::Workload;
 use punctual_runtime::config::{Config, NetworkConfig, Topology};
@@ -18,6 +18,7 @@ use punctual_sim::bench::{
     SimPath,
 };
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How often the progress is shown.
@@ -52,7 +53,7 @@ pub(super) fn config_of(
         coordinators: engine.coordinators.unwrap_or(1),
         in_flight: process.in_flight,
         rate,
-        arrivals: match load.arrivals {
+        arrivals: match load.arrivals() {
             ArrivalsArg::Poisson => SimArrivals::Poisson,
             ArrivalsArg::Constant => SimArrivals::Constant,
         },
@@ -89,7 +90,6 @@ fn network(name: Option<&str>) -> anyhow::Result<SimNetwork> {
 /// A direction between two places; what is lost, and what waits for the line, is not simulated.
 fn path(topology: &Topology, from: usize, to: usize) -> SimPath {
     let shape = topology.between_places(from, to);
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let distribution = match shape.distribution.name() {
         "constant" => SimDistribution::Constant,
         "uniform" => SimDistribution::Uniform,
@@ -135,7 +135,20 @@ pub(super) fn run(
         all.extend(simulated.lag.as_ref().map(|lag| ("lag", lag)));
         hdr.finish(&all)?;
     }
-    Ok(report(config, workload, load, config_of_engine, &simulated))
+    let mut report = report(config, workload, load, config_of_engine, &simulated);
+    report.warnings.extend(left_out(config_of_engine));
+    Ok(report)
+}
+
+/// What the network has and the simulation has not, if there is anything.
+fn left_out(config: &Config) -> Option<String> {
+    let topology = &config.process.network.as_ref()?.topology;
+    let count = topology.places().map_or(1, |(names, ..)| names.len());
+    let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+    let mut shapes = pairs.map(|(from, to)| topology.between_places(from, to));
+    let is_more = shapes.any(|shape| shape.loss > 0.0 || shape.bandwidth.is_some());
+    let name = topology.name();
+    is_more.then(|| format!("losses and bandwidths of the network {name} are not simulated"))
 }
 
 fn report(
@@ -147,19 +160,20 @@ fn report(
 ) -> Report {
     let ran = simulated;
     let of = LatencySummary::from_histogram;
-    let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
     let is_stamped = ran.stamped > 0;
-    let delay_max_ns = config.network.longest().as_nanos().try_into().unwrap_or(u64::MAX);
+    let per_shard = ran.per_shard.iter().map(|one| ShardFigures {
+        shard: one.shard,
+        committed: one.committed,
+        ops: one.ops,
+        stamped: one.stamped,
+        late: one.late,
+        held: one.held,
+    });
     Report {
-        schema: SCHEMA,
         program: format!("bench {} --engine sim", workload.name()),
-        workload: workload.name().to_owned(),
-        transport: "simulated".to_owned(),
         shards: config.shards.into(),
         coordinators: config.coordinators as usize,
         in_flight: config.in_flight as usize,
-        parameters: workload.parameters(),
-        description: workload.describe(),
         batch: config.batch.into(),
         rate: config.rate,
         seed: config.seed,
@@ -179,31 +193,16 @@ fn report(
         open_loop_valid: config.rate.map(|_| ran.unsent == 0),
         frames_sent: ran.frames_sent,
         messages_per_frame: ran.messages_per_frame(),
-        bytes_per_key: None,
         self_check: ran.self_check.clone(),
-        counters: std::collections::BTreeMap::from([("sim.events".to_owned(), ran.events)]),
-        environment: environment::bare(&build(), "simulated", Cores::default(), false),
-        warnings: Vec::new(),
+        counters: BTreeMap::from([("sim.events".to_owned(), ran.events)]),
         cross_share: ran.cross_share(),
         stamped: ran.stamped,
-        on_time_ratio: share(ran.stamped - ran.late, ran.stamped),
+        on_time_ratio: ran.on_time_ratio(),
         late_ns: is_stamped.then(|| of(&ran.lateness)),
         hold_ns: is_stamped.then(|| of(&ran.hold)),
         agreement_ns: is_stamped.then(|| of(&ran.agreement)),
-        proposals_per_frame: None,
-        per_shard: ran
-            .per_shard
-            .iter()
-            .map(|one| ShardFigures {
-                shard: one.shard,
-                committed: one.committed,
-                ops: one.ops,
-                stamped: one.stamped,
-                late: one.late,
-                held: one.held,
-            })
-            .collect(),
-        headroom_ns: config.headroom.as_nanos().try_into().unwrap_or(u64::MAX),
+        per_shard: per_shard.collect(),
+        headroom_ns: nanos(config.headroom),
         estimator: engine.process.estimator.name().to_owned(),
         whole_run: WholeRun {
             submitted: ran.submitted,
@@ -212,22 +211,34 @@ fn report(
             refused: ran.refused,
             unknown: ran.unknown,
         },
-        durability: None,
-        arrivals: config.rate.map(|_| match config.arrivals {
-            SimArrivals::Poisson => "poisson".to_owned(),
-            SimArrivals::Constant => "constant".to_owned(),
-        }),
+        arrivals: config.rate.map(|_| arrivals(config.arrivals).to_owned()),
         rates: load.rate.as_ref().map(ToString::to_string),
-        network: (config.network.name != "none").then(|| NetworkFigures {
-            name: config.network.name.clone(),
-            delay_max_ns,
-            added_error_ns: LatencySummary::default(),
-            delayed: 0,
-            lost: 0,
-        }),
-        kinds: Vec::new(),
+        network: network_figures(&config.network),
         figures: figures(ran),
+        ..Report::of(workload, environment::bare(&build(), "simulated", Cores::default(), false))
     }
+}
+
+fn arrivals(arrivals: SimArrivals) -> &'static str {
+    match arrivals {
+        SimArrivals::Poisson => "poisson",
+        SimArrivals::Constant => "constant",
+    }
+}
+
+/// The network, if there is one. It is exact: there is no error to add.
+fn network_figures(network: &SimNetwork) -> Option<NetworkFigures> {
+    (network.name != "none").then(|| NetworkFigures {
+        name: network.name.clone(),
+        delay_max_ns: network.paths.iter().map(|path| path.delay_ns).max().unwrap_or(0),
+        added_error_ns: LatencySummary::default(),
+        delayed: 0,
+        lost: 0,
+    })
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What only a simulation knows.

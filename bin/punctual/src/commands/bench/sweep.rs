@@ -6,7 +6,8 @@ use crate::commands::UsageError;
 use crate::commands::output::{Output, grouped};
 use crate::{eprintln_line, interrupt};
 use clap::{Args, Parser};
-use punctual_load::arrivals::Rates;
+use punctual_load::BenchError;
+use punctual_load::arrivals::{RATE_MAX, RATE_MIN, Rates, is_rate};
 use punctual_load::summary::fmt_ns;
 use punctual_load::sweep::{KNEE_FACTOR, Point, Spread, SweepRun, auto_rates, knee};
 use serde::Serialize;
@@ -45,7 +46,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// The workload and its options, without --rate
+    /// The workload and its options, without --rate, --json, --hdr and --http
     #[arg(value_name = "WORKLOAD", trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(required = true)]
     bench: Vec<String>,
@@ -83,12 +84,13 @@ pub(super) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     let Some(bench) = inner.bench.repeatable() else {
         return Err(UsageError(format!("{} has no rate to sweep", args.bench[0])).into());
     };
-    bench.check()?;
+    bench.check_in_sweep()?;
     if args.rates.len() > RATES_MAX {
         return Err(UsageError(format!("more than {RATES_MAX} rates in --rates")).into());
     }
-    if let Some(rate) = args.rates.iter().find(|rate| !(rate.is_finite() && **rate > 0.0)) {
-        return Err(UsageError(format!("--rates: {rate} is no rate above 0")).into());
+    if let Some(rate) = args.rates.iter().find(|rate| !is_rate(**rate)) {
+        let text = format!("--rates: {rate} is no rate from {RATE_MIN} to {RATE_MAX:e}");
+        return Err(UsageError(text).into());
     }
     let output = Output::open(args.json.as_deref())?;
     let interrupted = interrupt::install()?;
@@ -101,6 +103,9 @@ pub(super) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     }
     rates.sort_by(f64::total_cmp);
     let points = measure(bench, &rates, args.repeats, &interrupted)?;
+    if points.is_empty() {
+        return Err(BenchError::Interrupted.into());
+    }
     let failed = points.iter().flat_map(|point| &point.runs).find(|run| run.self_check != "ok");
     let report = SweepReport {
         schema: 1,
@@ -122,7 +127,8 @@ fn first_line(text: &str) -> &str {
     line.strip_prefix("error: ").unwrap_or(line)
 }
 
-/// Runs every rate, then every rate again: a machine that changes does so for all of them.
+/// Runs every rate, then every rate again: a machine that changes does so for all of them. Ends
+/// early where the user interrupts it, with the runs that were through.
 fn measure(
     bench: &dyn Repeatable,
     rates: &[f64],
@@ -131,10 +137,18 @@ fn measure(
 ) -> anyhow::Result<Vec<Point>> {
     let mut points: Vec<Point> =
         rates.iter().map(|rate| Point { rate: *rate, runs: Vec::new() }).collect();
-    for repeat in 1..=repeats {
+    'all: for repeat in 1..=repeats {
         for point in &mut points {
-            let report = bench.measure(Some(Rates::Steady(point.rate)), interrupted)??;
-            let run = SweepRun::of(&report);
+            // A simulation does not look for an interruption by itself.
+            let ran = match interrupted.try_recv() {
+                Ok(()) => Err(BenchError::Interrupted),
+                Err(_) => bench.measure(Some(Rates::Steady(point.rate)), interrupted)?,
+            };
+            if matches!(ran, Err(BenchError::Interrupted)) {
+                eprintln_line("interrupted: what follows is of the runs that were through");
+                break 'all;
+            }
+            let run = SweepRun::of(&ran?);
             let p99 = run.response_ns.p99.map_or_else(|| "-".to_owned(), fmt_ns);
             let mark = if run.valid { "" } else { "  INVALID: the generator lagged" };
             eprintln_line(&format!(
@@ -145,12 +159,14 @@ fn measure(
             point.runs.push(run);
         }
     }
+    points.retain(|point| !point.runs.is_empty());
     Ok(points)
 }
 
 /// The result for people.
 fn table(report: &SweepReport) -> String {
-    let mut text = format!("bench {}: {} runs at each rate\n", report.bench, report.repeats);
+    let runs = if report.repeats == 1 { "run" } else { "runs" };
+    let mut text = format!("bench {}: {} {runs} at each rate\n", report.bench, report.repeats);
     if let Some(closed) = report.closed_tps {
         let _ = writeln!(text, "closed loop: {} txn/s", grouped(closed));
     }

@@ -6,6 +6,9 @@ use clap::Parser;
 use punctual_study::experiment::Experiment;
 use punctual_study::{Cell, StudyError};
 
+/// What stands for the options that say where results go.
+const RESULTS: [&str; 4] = ["--json", "run.json", "--hdr", "run"];
+
 /// The command line of a cell.
 #[derive(Debug, Parser)]
 #[command(name = "punctual bench", no_binary_name = true)]
@@ -17,13 +20,27 @@ struct CellLine {
 /// Checks all cells of an experiment.
 pub(super) fn cells(experiment: &Experiment) -> Result<(), StudyError> {
     for cell in experiment.cells() {
-        // The word before the workload is that of this command itself.
-        let line = CellLine::try_parse_from(cell.args.iter().skip(1))
-            .map_err(|error| refuse(experiment, &cell, &one_line(&error.to_string())))?;
+        // The word before the workload is that of this command itself. What a run adds is there,
+        // too: not every bench can write its results to where a study wants them.
+        let words = cell.args.iter().skip(1).map(String::as_str).chain(RESULTS);
+        let line = CellLine::try_parse_from(words)
+            .map_err(|error| refuse(experiment, &cell, &unfit(experiment, &error.to_string())))?;
         bench::check(&line.bench)
             .map_err(|error| refuse(experiment, &cell, &format!("{error:#}")))?;
     }
     Ok(())
+}
+
+/// Why a parser refuses a cell.
+fn unfit(experiment: &Experiment, text: &str) -> String {
+    match one_line(text) {
+        line if line.contains("'--hdr'") => format!(
+            "bench {} writes no histogram files, so no study can have it; take a workload such as \
+             micro",
+            experiment.bench
+        ),
+        line => line,
+    }
 }
 
 /// What a parser says, without its hints about usage.

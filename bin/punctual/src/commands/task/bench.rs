@@ -8,7 +8,7 @@ mod queue;
 mod report;
 mod switches;
 
-use super::connect::{TokenArgs, is_redis, parse};
+use super::connect::{TokenArgs, is_redis, parse, redis_address, shown};
 use super::serve::Durability;
 use super::signals::INTERRUPTED;
 use super::work::prefetch;
@@ -16,6 +16,7 @@ use crate::commands::UsageError;
 use crate::commands::bench::build;
 use crate::commands::http::HttpArgs;
 use crate::commands::output::Output;
+use crate::commands::token::Secret;
 use crate::eprintln_line;
 use clap::{Args, ValueEnum};
 use punctual_load::environment::bare;
@@ -32,8 +33,6 @@ use std::time::Duration;
 
 /// Bytes of a task, if nobody says how many.
 const PAYLOAD: usize = 64;
-/// Options whose values others must not see.
-const SECRETS: [&str; 2] = ["--token", "--http-token"];
 
 /// Measure the queue with tasks that do nothing, or the switches of a worker on a Redis
 #[derive(Debug, Args)]
@@ -95,11 +94,12 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     queued: u64,
 
-    /// Measure what is at URL: punctual://HOST:PORT or redis://[:PASSWORD@]HOST[:PORT][/DB]
-    /// (default: a queue of this process)
+    /// Measure what is at URL: punctual://HOST:PORT or redis://[:PASSWORD@]HOST[:PORT][/DB]; the
+    /// password may be in $PUNCTUAL_REDIS_PASSWORD instead, where others on this machine cannot see
+    /// it (default: a queue of this process)
     #[arg(long, value_name = "URL",
           conflicts_with_all = ["durability", "journal_dir", "transport", "http"])]
-    broker: Option<String>,
+    broker: Option<Secret>,
 
     /// At a Redis: how long each row of the table takes at most
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = parse_duration)]
@@ -137,11 +137,12 @@ enum Broker {
 
 impl Broker {
     fn of(args: &BenchArgs) -> anyhow::Result<Self> {
-        let Some(text) = &args.broker else { return Ok(Self::Own) };
+        let Some(text) = args.broker.as_ref().map(Secret::text) else { return Ok(Self::Own) };
         if is_redis(text) {
-            return Ok(Self::Redis(text.parse::<RedisAddress>()?));
+            return Ok(Self::Redis(redis_address(text)?));
         }
-        let address = parse(text).map_err(|why| UsageError(format!("--broker {text:?} {why}")))?;
+        let address =
+            parse(text).map_err(|why| UsageError(format!("--broker {:?} {why}", shown(text))))?;
         let endpoint = Engine::resolve(&address)?;
         Ok(Self::Server(Remote { endpoint, token: args.token.token()? }))
     }
@@ -175,27 +176,16 @@ fn finish<R: Serialize>(
 fn environment(args: &BenchArgs, transport: &str, broker: Option<&str>) -> Environment {
     let mut environment = bare(&build(), transport, Cores::default(), false);
     "park".clone_into(&mut environment.idle);
-    let shown = args.broker.as_deref().zip(broker);
-    hide_secrets(&mut environment.command, shown);
+    if let Some((text, shown)) = args.broker.as_ref().map(Secret::text).zip(broker) {
+        show_broker(&mut environment.command, text, shown);
+    }
     environment
 }
 
-/// Takes out of a command line what others must not see: values of options, and the password that
-/// may be in the address of a broker, which is replaced by how that is shown.
-fn hide_secrets(command: &mut [String], broker: Option<(&str, &str)>) {
-    let mut is_secret = false;
+/// Takes the password out of a command line that may be in the address of a broker.
+fn show_broker(command: &mut [String], text: &str, shown: &str) {
     for word in command {
-        if std::mem::replace(&mut is_secret, SECRETS.contains(&word.as_str())) {
-            "...".clone_into(word);
-            continue;
-        }
-        if let Some((option, _)) = word.split_once('=')
-            && SECRETS.contains(&option)
-        {
-            *word = format!("{option}=...");
-        } else if let Some((text, shown)) = broker {
-            *word = word.replace(text, shown);
-        }
+        *word = word.replace(text, shown);
     }
 }
 
@@ -204,14 +194,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_of_the_command_line_is_in_a_report() {
-        let url = "redis://:p@ss@node0/3";
-        let line = format!("task bench --broker {url} --broker={url} --token abc --token=abc -x");
+    fn no_password_of_a_broker_is_in_a_report() {
+        let (url, shown) = ("redis://:p@ss@node0/3", "redis://node0:6379/3");
+        let line = format!("task bench --broker {url} --broker={url} -x");
         let mut command: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        hide_secrets(&mut command, Some((url, "redis://node0:6379/3")));
-        let shown = "redis://node0:6379/3";
-        let expected =
-            format!("task bench --broker {shown} --broker={shown} --token ... --token=... -x");
-        assert_eq!(command.join(" "), expected);
+        show_broker(&mut command, url, shown);
+        assert_eq!(command.join(" "), format!("task bench --broker {shown} --broker={shown} -x"));
     }
 }

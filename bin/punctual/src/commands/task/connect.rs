@@ -1,10 +1,11 @@
 //! Which task server, and the token for it.
 
+use crate::commands::token::Secret;
 use crate::commands::{UsageError, token};
 use clap::Args;
 use punctual_dashboard::TaskSource;
 use punctual_link::Endpoint;
-use punctual_redis::RedisAddress;
+use punctual_redis::{RedisAddress, RedisError};
 use punctual_runtime::Engine;
 use punctual_runtime::config::{Address, parse_duration};
 use punctual_runtime::tasks::TaskClient;
@@ -22,6 +23,7 @@ const SCHEME: &str = "punctual://";
 const REDIS_SCHEMES: [&str; 2] = ["redis://", "rediss://"];
 const SERVER_VARIABLE: &str = "PUNCTUAL_TASK_SERVER";
 const TOKEN_VARIABLE: &str = "PUNCTUAL_TASK_TOKEN";
+const REDIS_PASSWORD_VARIABLE: &str = "PUNCTUAL_REDIS_PASSWORD";
 
 /// Options that say which server is meant.
 #[derive(Debug, Args)]
@@ -31,7 +33,7 @@ pub(super) struct ServerArgs {
     /// --broker is another name of this option (default: $PUNCTUAL_TASK_SERVER, else
     /// 127.0.0.1:7470)
     #[arg(long, value_name = "ADDR", alias = "broker")]
-    server: Option<String>,
+    server: Option<Secret>,
 
     #[command(flatten)]
     token: TokenArgs,
@@ -74,7 +76,7 @@ impl ClientArgs {
 pub(super) struct TokenArgs {
     /// What clients and workers must know; others on this machine can see it, unlike the next one
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
-    token: Option<String>,
+    token: Option<Secret>,
 
     /// File with the token (default: the token is $PUNCTUAL_TASK_TOKEN, else empty)
     #[arg(long, value_name = "FILE")]
@@ -85,7 +87,7 @@ impl TokenArgs {
     /// The token; it is empty if none was given.
     pub(super) fn token(&self) -> Result<String, UsageError> {
         match (&self.token, &self.token_file) {
-            (Some(token), _) => Ok(token.clone()),
+            (Some(token), _) => Ok(token.text().to_owned()),
             (None, Some(path)) => token::read("--token-file", path),
             (None, None) => Ok(env::var(TOKEN_VARIABLE).unwrap_or_default()),
         }
@@ -96,7 +98,7 @@ impl ServerArgs {
     /// The address as it was given, and where.
     fn text(&self) -> (String, &'static str) {
         match &self.server {
-            Some(text) => (text.clone(), "--server"),
+            Some(text) => (text.text().to_owned(), "--server"),
             None => match env::var(SERVER_VARIABLE) {
                 Ok(text) => (text, SERVER_VARIABLE),
                 Err(_) => (DEFAULT.to_owned(), "--server"),
@@ -112,13 +114,13 @@ impl ServerArgs {
                        bench can work with; give that of a punctual task server";
             return Err(UsageError(format!("{from} {why}")));
         }
-        parse(&text).map_err(|why| UsageError(format!("{from} {text:?} {why}")))
+        parse(&text).map_err(|why| UsageError(format!("{from} {:?} {why}", shown(&text))))
     }
 
     /// The Redis that is meant instead of a task server, if one is.
     pub(super) fn redis(&self) -> anyhow::Result<Option<RedisAddress>> {
         let (text, _) = self.text();
-        Ok(if is_redis(&text) { Some(text.parse::<RedisAddress>()?) } else { None })
+        Ok(if is_redis(&text) { Some(redis_address(&text)?) } else { None })
     }
 
     /// Where the server is, its name resolved.
@@ -135,6 +137,24 @@ impl ServerArgs {
 /// Whether this is meant to be the address of a Redis.
 pub(super) fn is_redis(text: &str) -> bool {
     REDIS_SCHEMES.iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Reads the address of a Redis. One without a password has that of the environment, if there is
+/// one: others on the machine cannot see it there.
+pub(super) fn redis_address(text: &str) -> Result<RedisAddress, RedisError> {
+    let password = env::var(REDIS_PASSWORD_VARIABLE).unwrap_or_default();
+    Ok(or_password(text.parse()?, password))
+}
+
+fn or_password(address: RedisAddress, password: String) -> RedisAddress {
+    if address.password.is_empty() { RedisAddress { password, ..address } } else { address }
+}
+
+/// An address as it may be shown. What stands before an @ belongs to no address of ours, and is
+/// most likely a password.
+pub(super) fn shown(text: &str) -> String {
+    let place = text.rsplit_once('@').map(|(_, place)| format!("...@{place}"));
+    place.unwrap_or_else(|| text.to_owned())
 }
 
 /// Reads an address.
@@ -173,7 +193,7 @@ mod tests {
     #[test]
     fn only_addresses_with_its_scheme_are_those_of_a_redis() {
         let server = |server: &str| ServerArgs {
-            server: Some(server.to_owned()),
+            server: Some(server.to_owned().into()),
             token: TokenArgs { token: None, token_file: None },
         };
         let redis = server("redis://:secret@node0:6400/1");
@@ -183,5 +203,26 @@ mod tests {
         assert!(error.contains("Redis") && !error.contains("secret"), "{error}");
         assert!(server("node0:6400").redis().expect("an address").is_none());
         assert!(server("rediss://node0").redis().is_err(), "there is no encryption");
+        let shown = format!("{redis:?}");
+        assert!(shown.contains("(hidden)") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_password_of_the_environment_counts_where_the_address_has_none() {
+        let with = |text: &str| {
+            or_password(text.parse().expect("an address"), "other".to_owned()).password
+        };
+        assert_eq!(with("redis://node0/1"), "other");
+        assert_eq!(with("redis://:secret@node0/1"), "secret");
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_in_an_error() {
+        let server = ServerArgs {
+            server: Some("punctual://:secret@node0:x".to_owned().into()),
+            token: TokenArgs { token: None, token_file: None },
+        };
+        let error = server.endpoint().expect_err("no address").to_string();
+        assert!(error.contains("...@node0:x") && !error.contains("secret"), "{error}");
     }
 }

@@ -52,16 +52,8 @@ pub(super) struct Scene<'a> {
 /// The lines of a screen of this size; never more than there is room for.
 pub(super) fn lines(scene: &Scene<'_>, width: u16, height: u16) -> Vec<Line<'static>> {
     let (width, height) = (usize::from(width), usize::from(height));
-    let mut lines = vec![title(scene)];
-    if let Some(look) = scene.look {
-        lines.extend(figures(&look.summary).into_iter().map(Line::from));
-        if height >= HEIGHT_FOR_CURVES {
-            lines.extend(curves(scene.trend, width));
-        }
-        lines.push(tabs(scene.state, &Pane::of(&look.summary)));
-    }
-    // The last line is for keys, whatever there is.
-    let room = height.saturating_sub(lines.len() + 1);
+    let mut lines = head(scene, width, height);
+    let room = room_below(&lines, height);
     let body = match scene.look {
         _ if scene.state.is_help => HELP.map(Line::from).to_vec(),
         Some(look) => {
@@ -77,6 +69,33 @@ pub(super) fn lines(scene: &Scene<'_>, width: u16, height: u16) -> Vec<Line<'sta
         lines.push(keys(scene.state));
     }
     lines
+}
+
+/// How many lines of the pane may be left out at the top of a screen of this size: with more there
+/// would be nothing new below.
+pub(super) fn scroll_max(scene: &Scene<'_>, width: u16, height: u16) -> usize {
+    let Some(look) = scene.look else { return 0 };
+    let (width, height) = (usize::from(width), usize::from(height));
+    let room = room_below(&head(scene, width, height), height);
+    skipped_max(&sheets(scene.state.pane, look, scene.state.order()), room)
+}
+
+/// What stands above the pane.
+fn head(scene: &Scene<'_>, width: usize, height: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![title(scene)];
+    if let Some(look) = scene.look {
+        lines.extend(figures(&look.summary).into_iter().map(Line::from));
+        if height >= HEIGHT_FOR_CURVES {
+            lines.extend(curves(scene.trend, width));
+        }
+        lines.push(tabs(scene.state, &Pane::of(&look.summary)));
+    }
+    lines
+}
+
+/// Lines that there are for the pane. The last one is for keys, whatever there is.
+fn room_below(head: &[Line<'_>], height: usize) -> usize {
+    height.saturating_sub(head.len() + 1)
 }
 
 /// The same without a screen: everything that there is to see, one part after the other.
@@ -188,16 +207,25 @@ fn tabs(state: &State, panes: &[Pane]) -> Line<'static> {
     Line::from(panes.iter().flat_map(tab).collect::<Vec<_>>())
 }
 
+/// Lines that are too many for this room.
+fn skipped_max(sheets: &[Sheet], room: usize) -> usize {
+    let lines = |sheet: &Sheet| sheet.rows.len() + usize::from(sheet.note.is_some());
+    match sheets {
+        [sheet] => lines(sheet).saturating_sub(room.saturating_sub(1)),
+        // Each has a head, and an empty line below it.
+        _ => sheets.iter().map(|sheet| lines(sheet) + 2).sum::<usize>().saturating_sub(room),
+    }
+}
+
 /// The tables of a pane. With one table its head stays where it is while its lines move; several
 /// move together.
 fn body(sheets: &[Sheet], scroll: usize, room: usize) -> Vec<Line<'static>> {
     let head = |sheet: &Sheet| Line::styled(sheet.head.clone(), STRONG);
     let note = |sheet: &Sheet| sheet.note.clone().map(|note| Line::styled(note, FAINT));
+    let skipped = scroll.min(skipped_max(sheets, room));
     if let [sheet] = sheets {
         let lines = sheet.rows.iter().cloned().map(Line::from).chain(note(sheet));
-        let lines: Vec<Line<'static>> = lines.collect();
-        let skipped = scroll.min(lines.len().saturating_sub(room.saturating_sub(1)));
-        return std::iter::once(head(sheet)).chain(lines.into_iter().skip(skipped)).collect();
+        return std::iter::once(head(sheet)).chain(lines.skip(skipped)).collect();
     }
     let mut lines = Vec::new();
     for sheet in sheets {
@@ -205,7 +233,6 @@ fn body(sheets: &[Sheet], scroll: usize, room: usize) -> Vec<Line<'static>> {
         lines.extend(sheet.rows.iter().cloned().map(Line::from).chain(note(sheet)));
         lines.push(Line::default());
     }
-    let skipped = scroll.min(lines.len().saturating_sub(room));
     lines.into_iter().skip(skipped).collect()
 }
 

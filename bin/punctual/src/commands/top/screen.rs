@@ -71,13 +71,18 @@ impl Desk {
         self.look.as_ref().map(|look| Pane::of(&look.summary)).unwrap_or_default()
     }
 
-    fn draw(&self, screen: &mut Screen) -> anyhow::Result<()> {
+    fn scene(&self) -> Scene<'_> {
         let Self { look, trouble, trend, state } = self;
-        let (look, trouble) = (look.as_ref(), trouble.as_deref());
-        let scene = Scene { look, trouble, trend, state };
+        Scene { look: look.as_ref(), trouble: trouble.as_deref(), trend, state }
+    }
+
+    fn draw(&mut self, screen: &mut Screen) -> anyhow::Result<()> {
         let drawn = screen.0.draw(|frame| {
             let area = frame.area();
-            let lines = render::lines(&scene, area.width, area.height);
+            // Else keys that went too far down would have to be pressed as often upwards.
+            let most = render::scroll_max(&self.scene(), area.width, area.height);
+            self.state.scroll = self.state.scroll.min(most);
+            let lines = render::lines(&self.scene(), area.width, area.height);
             frame.render_widget(Text::from(lines), area);
         });
         drawn.map(|_| ()).context("drawing on this terminal")

@@ -56,7 +56,8 @@ impl LatencyBuckets {
     /// How many times were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        // What another queue told may be anything.
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// All of them together, in nanoseconds.
@@ -86,7 +87,7 @@ impl LatencyBuckets {
         let rank = self.count().saturating_mul(thousandths).div_ceil(1_000).max(1);
         let mut below = 0;
         let holds_it = |count: &u64| {
-            below += count;
+            below = count.saturating_add(below);
             below >= rank
         };
         let bucket = self.counts.iter().position(holds_it)?;
@@ -210,6 +211,14 @@ mod tests {
             lease: lease.clone(),
         };
         assert_eq!(latencies(&many, &few).since(&latencies(&few, &many)), None);
+    }
+
+    #[test]
+    fn counts_that_nothing_can_have_do_no_harm() {
+        let bytes = Distribution::to_bytes_of(&[u64::MAX; BUCKETS]);
+        let told = LatencyBuckets::from(Distribution::new(u128::MAX, &bytes));
+        assert_eq!(told.count(), u64::MAX);
+        assert_eq!(told.quantile_ns(990), Some(512), "they are all in the first bucket");
     }
 
     proptest! {

@@ -83,6 +83,20 @@ fn matrices_go_row_by_row_from_each_place_and_pairs_have_the_last_word() {
 }
 
 #[test]
+fn what_a_file_says_of_one_place_alone_counts_and_the_defaults_do_not() {
+    let topology = topology(
+        "delays = [[\"2ms\", \"10ms\"], [\"20ms\", \"0s\"]]\n[defaults]\ndelay = \"5ms\"\n\
+         [[pair]]\nfrom = \"b\"\nto = \"b\"\nbandwidth = \"1 Mbit/s\"\n",
+    )
+    .expect("a sound file");
+    let within = |one, other| topology.between(Member::Shard(one), Member::Shard(other));
+    assert_eq!(within(0, 2), Shape::normal(ms(2), Duration::ZERO), "by the matrix");
+    let narrow = Shape { bandwidth: Some(1_000_000), ..Shape::NONE };
+    assert_eq!(within(1, 3), narrow, "by the pair, at no distance");
+    assert_eq!(topology.one_way(), ms(20));
+}
+
+#[test]
 fn places_that_talk_and_have_nothing_between_them_are_named() {
     let one_way = "[[pair]]\nfrom = \"a\"\nto = \"b\"\ndelay = \"10ms\"\n";
     assert_eq!(
@@ -195,6 +209,18 @@ fn timeouts_with_their_defaults_are_raised_to_what_a_network_needs() {
 }
 
 #[test]
+fn a_network_in_place_of_another_finds_the_timeouts_that_nobody_chose() {
+    let mut config = Config::embedded(2);
+    config.process.deadline = Duration::from_secs(9);
+    for (name, longest_ms) in [("cross-continent", 120), ("geo", 230), ("cross-continent", 120)] {
+        config.set_network(NetworkConfig::named_or_file(name).unwrap());
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.process.request_timeout, ms(4 * longest_ms), "{name}");
+        assert_eq!(config.process.deadline, Duration::from_secs(9), "somebody chose it");
+    }
+}
+
+#[test]
 fn timeouts_that_somebody_chose_are_refused_where_they_are_too_short() {
     let error =
         refused("[coordinator]\nrequest_timeout = \"450ms\"\n[network]\ntopology = \"geo\"\n");
@@ -218,5 +244,7 @@ fn a_topology_that_a_program_made_has_the_same_bounds() {
     };
     let far = Shape::normal(Duration::from_secs(2), Duration::ZERO);
     assert_eq!(refused(far), "delay = 2s is outside 0s..=1s");
+    let farthest = Shape::normal(Duration::MAX, Duration::MAX);
+    assert!(refused(farthest).contains(" is outside "));
     assert_eq!(refused(Shape { loss: f64::NAN, ..Shape::NONE }), "loss = NaN is outside 0..=0.5");
 }

@@ -107,12 +107,17 @@ fn read_shapes(top: &Section<'_>, names: &[String]) -> Result<Vec<Option<Shape>>
     read_shape(&top.section("defaults", SHAPE)?, &mut defaults)?;
     let len = names.len();
     let mut drafts = vec![defaults; len * len];
+    // Whoever is at the same place is not apart, unless the matrix or a pair says so.
+    let same = |drafts: &mut [Draft], is_apart: fn(Duration) -> bool| {
+        for place in 0..len {
+            let draft = &mut drafts[place * len + place];
+            draft.delay = draft.delay.filter(|delay| is_apart(*delay));
+        }
+    };
+    same(&mut drafts, |_| false);
     read_matrix(top, "delays", len, &mut drafts, |draft, delay| draft.delay = Some(delay))?;
+    same(&mut drafts, |delay| !delay.is_zero());
     read_matrix(top, "jitters", len, &mut drafts, |draft, jitter| draft.rest.jitter = jitter)?;
-    // Whoever is at the same place is not apart, unless a pair says so.
-    for place in 0..len {
-        drafts[place * len + place].delay = None;
-    }
     for pair in top.tables("pair", PAIR)? {
         let end = |key: &'static str| {
             read_place(&pair.required(key, "a pair has two places, from and to")?, names)
@@ -122,7 +127,11 @@ fn read_shapes(top: &Section<'_>, names: &[String]) -> Result<Vec<Option<Shape>>
         pair.set("both", &mut both, Entry::boolean)?;
         let ways = if both { vec![(from, to), (to, from)] } else { vec![(from, to)] };
         for (from, to) in ways {
-            read_shape(&pair, &mut drafts[from * len + to])?;
+            let draft = &mut drafts[from * len + to];
+            read_shape(&pair, draft)?;
+            if from == to {
+                draft.delay.get_or_insert_default();
+            }
         }
     }
     Ok(drafts.into_iter().map(Draft::shape).collect())

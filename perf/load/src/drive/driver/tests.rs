@@ -6,7 +6,6 @@ use crate::counting::Counting;
 use crate::micro::{Micro, MicroMaker};
 use punctual_runtime::{Limits, Timing, UnknownReason};
 use punctual_wire::TxnSequence;
-use std::time::Duration;
 
 type Counters = Counting<MicroMaker>;
 
@@ -23,7 +22,8 @@ fn driver(rate: Option<f64>) -> (LoadDriver<Counters>, flume::Receiver<LoadEvent
     let limits = Limits::DEFAULT;
     let place = Place { worker: 0, workers: 1, shards: 2, slots: 4, limits, seed: 1 };
     let (sender, events) = flume::unbounded();
-    (LoadDriver::new(&micro, &settings, &place, PhaseCell::default(), sender), events)
+    let phase = PhaseCell::default();
+    (LoadDriver::new(&micro, &settings, &place, Duration::from_secs(1), phase, sender), events)
 }
 
 /// Ends the transaction in slot 0.
@@ -72,7 +72,46 @@ fn one_that_found_no_room_waits_for_an_arrival_and_keeps_no_core_awake() {
     driver.next_intended = Some(Nanos(5));
     assert_eq!(driver.next_deadline(), Some(Nanos(5)));
     driver.ready = Some(Flight::default());
-    assert_eq!(driver.next_deadline(), Some(INTERVAL));
+    assert_eq!(driver.next_deadline(), Some(Nanos(1_000_000_000)));
+}
+
+#[test]
+fn intervals_end_when_they_should_however_late_one_of_them_was_noticed() {
+    const S: i64 = 1_000_000_000;
+    let (mut driver, events) = driver(None);
+    driver.enter(Nanos(300), Phase::Measure);
+    for (noticed, next) in [(S + 9_000, 2 * S + 300), (2 * S + 300, 3 * S + 300)] {
+        driver.end_interval(Nanos(noticed));
+        assert_eq!(driver.next_deadline(), Some(Nanos(next)));
+    }
+    // A worker that was away for longer begins anew.
+    driver.end_interval(Nanos(5 * S));
+    assert_eq!(driver.next_deadline(), Some(Nanos(6 * S)));
+    let told: Vec<_> = events.drain().collect();
+    assert_eq!(told.len(), 3);
+    let is_plain = |event: &LoadEvent<Counters>| {
+        matches!(event, LoadEvent::Interval { measured: true, lag: None, .. })
+    };
+    assert!(told.iter().all(is_plain), "{told:?}");
+}
+
+#[test]
+fn an_open_loop_tells_its_lag_and_forgets_that_of_the_warm_up() {
+    let (mut driver, events) = driver(Some(1_000.0));
+    driver.enter(Nanos(0), Phase::WarmUp);
+    driver.totals.lag.record(70);
+    driver.enter(Nanos(1_000_000_000), Phase::Measure);
+    driver.totals.lag.record(80);
+    driver.enter(Nanos(1_500_000_000), Phase::Drain);
+    let told: Vec<_> = events
+        .drain()
+        .map(|event| match event {
+            LoadEvent::Interval { measured, lag, .. } => (measured, lag.map(|lag| lag.max())),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [(false, Some(70)), (true, Some(80))]);
+    assert_eq!(driver.totals.lag.len(), 1, "the warm-up is forgotten");
 }
 
 #[test]

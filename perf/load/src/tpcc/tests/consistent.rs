@@ -76,6 +76,23 @@ fn loading_again_after_a_run_gives_what_loading_once_gave() {
 }
 
 #[test]
+fn a_smaller_catalogue_than_that_of_an_earlier_bench_has_no_leftovers_to_sell() {
+    let mut cluster = Cluster::loaded(Tpcc { items: 300, customers: 40, ..small(2) }, 2);
+    for _ in 0..500 {
+        cluster.step();
+    }
+    let again = Tpcc { rollback: 0.5, ..small(2) };
+    let place = Place { worker: 0, workers: 1, shards: 2, slots: 1, limits: LIMITS, seed: 11 };
+    (cluster.tpcc, cluster.generator) = (again, again.generator(&place));
+    cluster.load();
+    for _ in 0..1_000 {
+        cluster.step();
+    }
+    assert!(cluster.done().rolled_back > 50, "{:?}", cluster.done());
+    assert_eq!(cluster.check(), Ok(()));
+}
+
+#[test]
 fn delivery_takes_the_oldest_orders_until_there_are_none() {
     let mut cluster = Cluster::loaded(small(1), 1);
     let home = Home::new(1, 1);

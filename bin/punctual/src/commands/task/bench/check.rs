@@ -21,12 +21,13 @@ pub(super) struct Checked {
 }
 
 /// Looks at every task of the first job, of which there must be `tasks`, all done, and compares
-/// those of both that are done with the runs that the workers have counted.
+/// those of both that are done with the runs that so many workers have counted.
 pub(super) fn check(
     client: &mut TaskClient,
     [job, others]: [JobId; 2],
     tasks: u64,
     succeeded: u64,
+    workers: u16,
 ) -> anyhow::Result<Checked> {
     let selection = OwnedSelection { job: Some(job), ..OwnedSelection::default() };
     let (mut submit_to_done, mut lease_to_done) = (new_histogram(), new_histogram());
@@ -69,11 +70,33 @@ pub(super) fn check(
     } else {
         OK.to_owned()
     };
+    let (least, most) = shares(by_worker.values().copied(), workers);
     Ok(Checked {
         verdict,
         submit_to_done: LatencySummary::from_histogram(&submit_to_done),
         lease_to_done: LatencySummary::from_histogram(&lease_to_done),
-        least: by_worker.values().copied().min().unwrap_or(0),
-        most: by_worker.values().copied().max().unwrap_or(0),
+        least,
+        most,
     })
+}
+
+/// The fewest tasks and the most that a worker has done, by the counts of those that have done any:
+/// where others have done none, that is the fewest.
+fn shares(counts: impl ExactSizeIterator<Item = u64> + Clone, workers: u16) -> (u64, u64) {
+    let is_somebody_idle = counts.len() < usize::from(workers);
+    let least = if is_somebody_idle { None } else { counts.clone().min() };
+    (least.unwrap_or(0), counts.max().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_has_done_nothing_has_done_the_fewest() {
+        let counts = [30, 10, 20].into_iter();
+        assert_eq!(shares(counts.clone(), 3), (10, 30));
+        assert_eq!(shares(counts, 4), (0, 30));
+        assert_eq!(shares(std::iter::empty(), 2), (0, 0));
+    }
 }

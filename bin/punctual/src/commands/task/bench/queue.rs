@@ -219,7 +219,7 @@ impl Farm {
         let wall = began.elapsed();
         eprintln_line("checking");
         let succeeded = self.stop_workers()?;
-        let checked = check::check(client, [job, others], tasks, succeeded)?;
+        let checked = check::check(client, [job, others], tasks, succeeded, args.workers)?;
         Ok(Some((Figures { wall, submitting, memory_queued_bytes }, checked)))
     }
 

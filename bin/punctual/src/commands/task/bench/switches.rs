@@ -13,7 +13,7 @@ use crate::commands::task::rows::grouped;
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use crew::Crew;
-use punctual_redis::{Polling, RedisAddress, RedisManager, RedisTask};
+use punctual_redis::{Polling, RedisAddress, RedisError, RedisManager, RedisTask};
 use punctual_runtime::tasks::Prefetch;
 use punctual_taskfile::{OriginalConf, ReadOptions, parse_line};
 use std::collections::hash_map::RandomState;
@@ -118,7 +118,12 @@ impl Plan {
         for (name, switches) in ROWS {
             eprintln_line(&format!("measuring: {name}"));
             let measured = self.row(redis, name, switches, interrupted);
-            let forgotten = redis.forget(&self.lines);
+            let forgotten = self.forget(redis);
+            // A signal also interrupts whoever waits for an answer with a timeout: signal(7).
+            let measured = match measured {
+                Err(_) if interrupted.try_recv().is_ok() => Ok(None),
+                measured => measured,
+            };
             let Some(mut row) = measured? else {
                 forgotten?;
                 return Ok(None);
@@ -128,6 +133,15 @@ impl Plan {
             rows.push(row);
         }
         Ok(Some(rows))
+    }
+
+    /// Removes what this bench has put there, over a new connection if the old one is broken.
+    fn forget(&self, redis: &mut RedisManager) -> anyhow::Result<()> {
+        if redis.forget(&self.lines).is_err() {
+            *redis = open(&self.address)?;
+            redis.forget(&self.lines)?;
+        }
+        Ok(())
     }
 
     /// Measures a row.
@@ -168,12 +182,16 @@ impl Plan {
     }
 }
 
+fn open(address: &RedisAddress) -> Result<RedisManager, RedisError> {
+    RedisManager::open(address.clone(), OriginalConf::default().report_interval)
+}
+
 /// Measures a Redis.
 pub(super) fn bench(args: &BenchArgs, address: &RedisAddress) -> anyhow::Result<ExitCode> {
     let plan = Plan::of(args, address)?;
     let output = Output::open(args.json.as_deref())?;
     let interrupted = interrupt::install()?;
-    let mut redis = RedisManager::open(address.clone(), OriginalConf::default().report_interval)?;
+    let mut redis = open(address)?;
     refuse_used(&redis.occupied()?, address)?;
     let report = plan.measure(&mut redis, &interrupted)?.map(|rows| report(args, &plan, rows));
     let is_good = report.as_ref().is_some_and(|report| report.self_check == super::check::OK);

@@ -159,6 +159,38 @@ fn all_of_many_workers_can_be_reached_and_the_names_of_columns_stay() {
 }
 
 #[test]
+fn nobody_gets_further_down_than_there_is_something_to_see() {
+    let (look, trend) = (farm(300), Trend::default());
+    let engine = engine();
+    let cases: [(&Look, &[KeyCode], (u16, u16)); 4] = [
+        (&look, &[KeyCode::Tab, KeyCode::Tab], (100, 20)),
+        (&look, &[KeyCode::Tab], (100, 20)),
+        (&engine, &[], (100, 9)),
+        (&engine, &[], (0, 0)),
+    ];
+    for (look, keys, (width, height)) in cases {
+        let mut state = after(keys, look);
+        let mut rows = Vec::new();
+        for scroll in [0, usize::MAX] {
+            state.scroll = scroll;
+            let scene = Scene { look: Some(look), trouble: None, trend: &trend, state: &state };
+            let most = scroll_max(&scene, width, height);
+            state.scroll = scroll.min(most);
+            let scene = Scene { look: Some(look), trouble: None, trend: &trend, state: &state };
+            rows.push(lines(&scene, width, height));
+            // One less shows something else, so a key is never without effect.
+            if state.scroll > 0 && height > 0 {
+                state.scroll -= 1;
+                let scene = Scene { look: Some(look), trouble: None, trend: &trend, state: &state };
+                assert_ne!(lines(&scene, width, height), rows[1], "{most} of {keys:?}");
+            }
+        }
+        let fits = keys.len() == 1 || height == 0;
+        assert_eq!(rows[0] == rows[1], fits, "{keys:?} {width} x {height}");
+    }
+}
+
+#[test]
 fn an_engine_is_shown_with_its_parts_and_its_delays() {
     let look = engine();
     let rows = screen(&look, &[], 140, 24);

@@ -130,8 +130,8 @@ impl Crew {
             let view = bridge.view();
             if view.is_ordered_to_stop {
                 bail!(
-                    "somebody has ordered all workers of the Redis to stop; measure a database that \
-                     nobody else uses"
+                    "somebody has ordered all workers of the Redis to stop; measure a database \
+                     that nobody else uses"
                 );
             }
             if !bridge.is_alive() {
