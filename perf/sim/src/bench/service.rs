@@ -66,25 +66,25 @@ pub struct ServiceModel {
 }
 
 impl Default for ServiceModel {
-    /// About what a core of 2022 does over loopback TCP. For figures that mean something it has to
-    /// be fitted to a machine, see [`super::calibrate()`].
+    /// Two virtual cores of an AMD EPYC over loopback TCP, as [`super::calibrate()`] has fitted it
+    /// on 2026-11-22. For figures of another machine it has to be fitted to that.
     fn default() -> Self {
         Self {
-            about: "a core of 2022 over loopback TCP, roughly".to_owned(),
-            wire_ns: 600.0,
+            about: "two virtual cores of an AMD EPYC over loopback TCP".to_owned(),
+            wire_ns: 460.0,
             shard: ShardCosts {
-                turn_ns: 300.0,
-                frame_ns: 3_000.0,
-                piece_ns: 60.0,
-                op_ns: 25.0,
-                stamped_ns: 350.0,
-                peer_message_ns: 60.0,
+                turn_ns: 980.0,
+                frame_ns: 4_800.0,
+                piece_ns: 68.0,
+                op_ns: 32.0,
+                stamped_ns: 620.0,
+                peer_message_ns: 76.0,
             },
             coordinator: CoordinatorCosts {
-                turn_ns: 300.0,
-                frame_ns: 3_000.0,
-                piece_ns: 80.0,
-                op_ns: 20.0,
+                turn_ns: 115.0,
+                frame_ns: 3_200.0,
+                piece_ns: 197.0,
+                op_ns: 25.0,
                 stamped_ns: 150.0,
             },
         }

@@ -22,7 +22,7 @@ pub(crate) struct EngineArgs {
     pub(super) engine: EngineArg,
 
     /// With --engine sim: how long the engine takes for what, as `bench calibrate` writes it
-    /// (default: a guess, about a core of 2022 over loopback TCP)
+    /// (default: fitted to two virtual cores of 2026 over loopback TCP)
     #[arg(long, value_name = "FILE", requires = "engine")]
     pub(super) service: Option<PathBuf>,
 
