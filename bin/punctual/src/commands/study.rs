@@ -51,7 +51,7 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "NAME|FILE")]
     study: String,
 
-    /// The quick form: what the file's [quick] says, for a look
+    /// The quick form: what `quick` of the file says, for a look
     #[arg(long)]
     quick: bool,
 

@@ -95,7 +95,7 @@ impl Default for ServiceModel {
 #[derive(Debug, Error)]
 pub enum ServiceError {
     /// The file cannot be read or written.
-    #[error("cannot read or write the service model {}; name another file", .path.display())]
+    #[error("the service model {}: {source}; name another file", .path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -221,7 +221,12 @@ impl EngineArgs {
         adjust(&mut config);
         if let Some(network) = &self.network {
             match NetworkConfig::choose(network)? {
-                Some(network) => config.set_network(network),
+                // What else the file says of its network's thread holds for another one as well.
+                Some(NetworkConfig { topology, .. }) => {
+                    let of_file = config.process.network.clone();
+                    let base = of_file.unwrap_or_else(|| NetworkConfig::new(topology.clone()));
+                    config.set_network(NetworkConfig { topology, ..base });
+                }
                 None => config.process.network = None,
             }
         }

@@ -7,6 +7,9 @@ use punctual_load::report::{NetworkFigures, ShardFigures};
 use punctual_load::summary::fmt_ns_or_dash;
 use serde_json::Value;
 
+/// Shards that have a row each; of more, the document tells.
+const SHARDS_SHOWN: usize = 16;
+
 /// The result for people. `became` says what became of the journals.
 pub(crate) fn render(report: &Report, became: Option<&str>) -> String {
     let mut text = String::new();
@@ -122,13 +125,16 @@ fn rows_of_shards(report: &Report) -> String {
     if let Some(per_frame) = report.proposals_per_frame.filter(|_| report.stamped > 0) {
         text += &row("proposals", &format!("{per_frame:.1} for each frame of a shard"));
     }
-    for figures in &report.per_shard {
+    for figures in report.per_shard.iter().take(SHARDS_SHOWN) {
         let ShardFigures { shard, committed, ops, stamped, late, held } = figures;
         let counts = format!(
             "{committed} committed, {ops} ops; {stamped} stamped, {late} late, {held} held at the \
              end"
         );
         text += &row(&format!("shard {shard}"), &counts);
+    }
+    if let Some(more) = report.per_shard.len().checked_sub(SHARDS_SHOWN).filter(|more| *more > 0) {
+        text += &row("", &format!("{more} more shards are in the JSON"));
     }
     text
 }

@@ -94,7 +94,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     queued: u64,
 
-    /// Measure what is at URL: punctual://HOST:PORT or redis://[:PASSWORD@]HOST[:PORT][/DB]; the
+    /// Measure what is at URL: punctual://HOST:PORT or redis://:PASSWORD@HOST:PORT/DB; the
     /// password may be in $PUNCTUAL_REDIS_PASSWORD instead, where others on this machine cannot see
     /// it (default: a queue of this process)
     #[arg(long, value_name = "URL",
