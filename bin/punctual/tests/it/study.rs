@@ -176,6 +176,25 @@ fn every_shipped_study_is_one_that_the_benches_understand() {
 }
 
 #[test]
+fn a_shipped_study_runs_in_its_quick_form_and_is_found_whole_when_it_is_resumed() {
+    let dir = folder();
+    let out = dir.path().join("out");
+    // The one in virtual time takes no time of a busy machine's.
+    let args = ["study", "run", "sim-wan", "--quick", "--out", text(&out)];
+    run(&args).expect_code(0);
+    let report = fs::read_to_string(out.join("report.md")).expect("a report");
+    for part in ["| geo ", "| same-region ", "Luigi", "plots/01-"] {
+        assert!(report.contains(part), "{part} is not in\n{report}");
+    }
+    assert!(!report.contains("failed"), "{report}");
+    let again = run(&args);
+    again.expect_code(2);
+    assert!(again.error().contains("--resume"), "{}", again.stderr);
+    run(&[&args[..], &["--resume"]].concat()).expect_code(0);
+    assert_eq!(fs::read_to_string(out.join("report.md")).expect("a report"), report);
+}
+
+#[test]
 fn results_are_shown_again_alone_and_side_by_side() {
     let dir = folder();
     let (file, hdr) = (dir.path().join("run.json"), dir.path().join("hdr"));

@@ -3,7 +3,7 @@
 //! By bare system calls: those of the C library leave out the two signals that it uses itself, and
 //! a handler of one of those must not run in a child that still shares the parent's memory either.
 
-use libc::{SIG_DFL, SIG_IGN, SIG_SETMASK, SIGPIPE, SYS_rt_sigaction, SYS_rt_sigprocmask};
+use libc::{SIG_DFL, SIG_IGN, SIG_SETMASK, SIGCHLD, SIGPIPE, SYS_rt_sigaction, SYS_rt_sigprocmask};
 use libc::{c_int, c_long};
 use std::ptr;
 
@@ -15,15 +15,26 @@ const SET_BYTES: usize = size_of::<u64>();
 /// action.
 const ACTION_WORDS: usize = 4;
 
-/// No signal is delivered to this thread until this is dropped.
+/// No signal runs a handler on this thread until this is dropped.
 pub(super) struct AllBlocked {
     before: u64,
 }
 
 impl AllBlocked {
-    pub(super) fn new() -> Self {
-        Self { before: set_mask(u64::MAX) }
+    /// `handled` are the signals, one a bit, that this process [handles](handled).
+    ///
+    /// The signal that a child has ended is let through where nobody handles it, for then it is
+    /// nothing: the kernel drops it at once. While the thread that has made the child blocks it,
+    /// the kernel keeps it, and wakes another thread of the process for it, whose read with a
+    /// timeout then fails as interrupted: with short tasks that happened many times a second.
+    pub(super) fn new(handled: u64) -> Self {
+        Self { before: set_mask(!(bit(SIGCHLD) & !handled)) }
     }
+}
+
+/// The bit of a signal in a set.
+const fn bit(signal: c_int) -> u64 {
+    1 << (signal - 1)
 }
 
 impl Drop for AllBlocked {
@@ -94,6 +105,18 @@ pub(crate) fn ignore_signals(signals: &[rustix::process::Signal]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_child_is_let_through_unless_somebody_handles_it() {
+        for (handled, lets_through) in [(0, true), (bit(SIGCHLD), false), (bit(SIGPIPE), true)] {
+            let blocked = AllBlocked::new(handled);
+            let mask = set_mask(u64::MAX);
+            set_mask(mask);
+            drop(blocked);
+            assert_eq!(mask & bit(SIGCHLD) == 0, lets_through, "{handled:x}");
+            assert!(mask & bit(libc::SIGTERM) != 0 && mask & bit(libc::SIGINT) != 0);
+        }
+    }
 
     #[test]
     fn broken_pipes_are_among_what_a_child_gives_the_default_action() {

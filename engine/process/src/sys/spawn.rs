@@ -173,7 +173,7 @@ impl Spawner {
         let top = self.stack.as_mut_ptr_range().end;
         let argument = std::ptr::from_ref(job).cast_mut();
         // A handler would run on the small stack, or in the child on the parent's memory.
-        let blocked = AllBlocked::new();
+        let blocked = AllBlocked::new(job.handled);
         // SAFETY: the child runs `child_main` on a stack that nobody else uses: it is ours alone,
         // aligned to 16 bytes, and the borrow of `self` lasts until the parent goes on, which is
         // when the child has left the stack and the memory for good (`CLONE_VFORK`). Until then

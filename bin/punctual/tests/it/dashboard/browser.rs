@@ -113,8 +113,8 @@ impl Browser {
     fn receive(&mut self) -> Value {
         loop {
             let message = match self.socket.read() {
-                // A process that is stopped and goes on (a machine that is moved) has its reads
-                // with a timeout interrupted, with no handler of any signal: signal(7).
+                // A read with a timeout is interrupted without a handler of any signal when a child
+                // of another test ends while that test's thread starts one with signals blocked.
                 Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
                 message => message.expect("the browser says something in time"),
             };
