@@ -27,6 +27,7 @@ pub use address::Address;
 pub use cluster::{ClockSource, ClusterConfig};
 pub use durability::{DurabilityMode, DurabilitySettings, JournalBackend, Modes};
 pub use error::{ConfigError, TextError};
+pub use names::nearest;
 pub use network::{NetworkConfig, NetworkWait};
 pub use process::{
     Backend, CoreList, Estimator, IdleStrategy, Placement, ProberSettings, ProcessConfig,

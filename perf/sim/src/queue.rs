@@ -37,54 +37,60 @@ pub(crate) enum Fault {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<E> {
     at: i64,
     /// Breaks ties: what was planned first happens first.
     sequence: u64,
-    event: Event,
+    event: E,
 }
 
-impl Entry {
+impl<E> Entry<E> {
     fn order(&self) -> (i64, u64) {
         (self.at, self.sequence)
     }
 }
 
-impl PartialEq for Entry {
+impl<E> PartialEq for Entry<E> {
     fn eq(&self, other: &Self) -> bool {
         self.order() == other.order()
     }
 }
 
-impl Eq for Entry {}
+impl<E> Eq for Entry<E> {}
 
-impl PartialOrd for Entry {
+impl<E> PartialOrd for Entry<E> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl<E> Ord for Entry<E> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.order().cmp(&other.order())
     }
 }
 
 /// The events to come.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    heap: BinaryHeap<Reverse<Entry>>,
+#[derive(Debug)]
+pub(crate) struct Queue<E = Event> {
+    heap: BinaryHeap<Reverse<Entry<E>>>,
     planned: u64,
 }
 
-impl Queue {
-    pub(crate) fn plan(&mut self, at: i64, event: Event) {
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), planned: 0 }
+    }
+}
+
+impl<E> Queue<E> {
+    pub(crate) fn plan(&mut self, at: i64, event: E) {
         self.planned += 1;
         self.heap.push(Reverse(Entry { at, sequence: self.planned, event }));
     }
 
     /// The next event that happens before `limit`, and when.
-    pub(crate) fn next_before(&mut self, limit: i64) -> Option<(i64, Event)> {
+    pub(crate) fn next_before(&mut self, limit: i64) -> Option<(i64, E)> {
         let Reverse(next) = self.heap.peek()?;
         if next.at >= limit {
             return None;

@@ -1,8 +1,8 @@
 //! Figures of a run: where they stand in its JSON document, what unit they have, and how they are
 //! shown to people.
 
-use crate::names::nearest;
 use punctual_load::summary::fmt_ns;
+use punctual_runtime::config::nearest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;

@@ -1,20 +1,6 @@
 //! Hints for misspelt names.
 
-/// Jaro-Winkler likeness below which a hint would be a guess.
-const LIKENESS_MIN: f64 = 0.8;
-
-/// The right name that is most like a wrong one, if any is like it at all.
-pub(crate) fn nearest<'n>(
-    wrong: &str,
-    right: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
-    right
-        .into_iter()
-        .map(|name| (name, strsim::jaro_winkler(wrong, name)))
-        .filter(|(_, likeness)| *likeness >= LIKENESS_MIN)
-        .max_by(|(_, left), (_, right)| left.total_cmp(right))
-        .map(|(name, _)| name)
-}
+use punctual_runtime::config::nearest;
 
 /// What to write instead of a wrong name: the nearest one, or all that there are.
 pub(crate) fn hint<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str> + Clone) -> String {

@@ -6,10 +6,8 @@ use super::TextError;
 const LIKENESS_MIN: f64 = 0.8;
 
 /// The right name that is most like a wrong one, if any is like it at all.
-pub(super) fn nearest<'n>(
-    wrong: &str,
-    right: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+#[must_use]
+pub fn nearest<'n>(wrong: &str, right: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     right
         .into_iter()
         .map(|name| (name, strsim::jaro_winkler(wrong, name)))

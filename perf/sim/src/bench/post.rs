@@ -6,11 +6,10 @@
 use super::config::SimBenchConfig;
 use super::network::SimPath;
 use crate::env::mix;
+use crate::queue::Queue;
 use crate::rng::Rng;
 use punctual_core::{Outbox, ShardId};
 use punctual_wire::{BatchWriter, Limits};
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 
 const STREAM: u64 = 21;
 
@@ -89,40 +88,11 @@ pub(super) struct Parcel {
     pub(super) buffer: u32,
 }
 
-#[derive(Debug)]
-struct Entry {
-    at: i64,
-    /// Breaks ties: what was planned first happens first.
-    sequence: u64,
-    event: Event,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
 /// The events to come, and the frames under way.
 #[derive(Debug)]
 pub(super) struct Post {
     layout: Layout,
-    heap: BinaryHeap<Reverse<Entry>>,
-    planned: u64,
+    queue: Queue<Event>,
     buffers: Vec<Vec<u8>>,
     free: Vec<u32>,
     /// When the last frame of each way arrives: those behind it arrive later.
@@ -151,8 +121,7 @@ impl Post {
         };
         Self {
             layout,
-            heap: BinaryHeap::new(),
-            planned: 0,
+            queue: Queue::default(),
             buffers: Vec::new(),
             free: Vec::new(),
             last: vec![0; layout.ways()],
@@ -179,17 +148,12 @@ impl Post {
     }
 
     pub(super) fn plan(&mut self, at: i64, event: Event) {
-        self.planned += 1;
-        self.heap.push(Reverse(Entry { at, sequence: self.planned, event }));
+        self.queue.plan(at, event);
     }
 
     /// The next event that happens before `limit`, and when.
     pub(super) fn next_before(&mut self, limit: i64) -> Option<(i64, Event)> {
-        let Reverse(next) = self.heap.peek()?;
-        if next.at >= limit {
-            return None;
-        }
-        self.heap.pop().map(|Reverse(Entry { at, event, .. })| (at, event))
+        self.queue.next_before(limit)
     }
 
     /// Packs what is in a writer, to be sent at the end of the turn. Returns how many frames.

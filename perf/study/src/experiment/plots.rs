@@ -4,7 +4,8 @@ use super::document::{Entry, Read, Table};
 use super::read::{read_path, read_pattern};
 use super::{Across, Dimension, Experiment, HEATMAPS_MAX, Pattern, Plot, PlotKind};
 use crate::metric::MetricPath;
-use crate::names::{hint, nearest};
+use crate::names::hint;
+use punctual_runtime::config::nearest;
 
 const PLOT: &[&str] = &["kind", "title", "x", "y", "by", "only", "log"];
 const KINDS: [(&str, PlotKind); 6] = [

@@ -113,8 +113,8 @@ impl Browser {
     fn receive(&mut self) -> Value {
         loop {
             let message = match self.socket.read() {
-                // A read with a timeout is interrupted without a handler of any signal when a child
-                // of another test ends while that test's thread starts one with signals blocked.
+                // A read with a timeout may be interrupted without a handler of any signal: when a
+                // child ends whose thread is just starting another one with signals blocked.
                 Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
                 message => message.expect("the browser says something in time"),
             };
