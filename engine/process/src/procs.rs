@@ -115,6 +115,11 @@ fn parse(pid: i32, stat: &[u8], page_bytes: u64) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strings::CStrings;
+    use crate::sys::{Orders, Spawner, Step};
+    use rustix::process::{WaitId, WaitIdOptions};
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
 
     #[test]
     fn a_process_is_read_whatever_its_name_is() {
@@ -156,21 +161,34 @@ mod tests {
     }
 
     #[test]
-    fn a_session_whose_first_process_is_there_is_not_left_behind() {
-        let led = || {
-            let mut led = HashSet::new();
-            visit(|process| {
-                if process.pid == process.session {
-                    led.insert(process.session);
-                }
-            })
-            .expect("a /proc");
-            led
+    fn a_session_is_left_behind_when_its_first_process_is_gone_and_another_is_there() {
+        // Sessions of others do not do: in a container there may be none that can be seen.
+        let script = "exec 3<&0; cat <&3 >/dev/null & echo; wait";
+        let (input, keep_open) = std::io::pipe().expect("a pipe");
+        let (mut output, output_end) = std::io::pipe().expect("a pipe");
+        let null = std::fs::File::options().write(true).open("/dev/null").expect("a file");
+        let step = Step {
+            paths: CStrings::of(["/bin/sh"]).expect("no NUL"),
+            arguments: CStrings::of(["sh", "-c", script]).expect("no NUL"),
         };
-        let before = led();
-        assert!(!before.is_empty(), "there is always one");
-        let left = left_behind(&before).expect("a /proc");
-        // One may have ended meanwhile.
-        assert!(left.is_disjoint(&led()), "{left:?}");
+        let first = Spawner::new()
+            .spawn(&Orders {
+                steps: &[step],
+                environment: &CStrings::of(["PATH=/usr/bin:/bin"]).expect("no NUL"),
+                directory: None,
+                stdio: [input.as_fd(), output_end.as_fd(), null.as_fd()],
+                dies_with_parent: true,
+                files: None,
+                cores: None,
+            })
+            .expect("a process");
+        output.read_exact(&mut [0]).expect("a line when both are there");
+        let session = HashSet::from([first.pid.as_raw_pid()]);
+        assert!(left_behind(&session).expect("a /proc").is_empty(), "its first process is there");
+        pidfd_send_signal(&first.pidfd, Signal::KILL).expect("it is there");
+        rustix::process::waitid(WaitId::Pid(first.pid), WaitIdOptions::EXITED).expect("its end");
+        assert_eq!(left_behind(&session).expect("a /proc"), session);
+        assert_eq!(kill_sessions(&session).expect("a /proc"), 1);
+        drop(keep_open);
     }
 }
