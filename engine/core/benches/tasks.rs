@@ -123,7 +123,7 @@ impl Rig {
             leases: Vec::new(),
             reports: 0,
         };
-        ToQueue::OpenJob { request: 1, name: b"job" }.write(&mut rig.to_queue);
+        ToQueue::OpenJob { request: 1, job: None, name: b"job" }.write(&mut rig.to_queue);
         rig.say(client);
         rig
     }

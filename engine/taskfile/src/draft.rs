@@ -35,6 +35,8 @@ pub struct TaskDraft {
     pub after: Vec<String>,
     /// What makes it the same task as another one of its job.
     pub key: TaskKey,
+    /// It has an id, by which others may say that they come after it.
+    pub is_named: bool,
 }
 
 impl TaskDraft {

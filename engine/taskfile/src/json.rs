@@ -57,6 +57,7 @@ impl Template {
             retries: None,
             after: Vec::new(),
             key: TaskKey::default(),
+            is_named: false,
         };
         let mut template = Self { base, id: None, has_timeout: false, array: None };
         let mut command = None;
@@ -112,6 +113,7 @@ impl Template {
             return Err(Fault::NoCommand);
         }
         base.command = line.into_bytes();
+        base.is_named = self.id.is_some();
         if let Some(id) = &self.id {
             if self.array.is_some() && !id.contains(INDEX) {
                 let why = format!("the tasks of an array need an id each; put {INDEX} into it");

@@ -81,6 +81,7 @@ pub(crate) fn draft(line: usize, text: &[u8], rules: &Rules) -> Result<TaskDraft
         retries: None,
         after: Vec::new(),
         key: key_of(text),
+        is_named: false,
     };
     let mut command = fields.rest;
     let has_more = command.contains(&rules.separator.byte());

@@ -123,6 +123,14 @@ pub struct Visitor {
     pub features: Features,
 }
 
+/// What a visitor said first, still unread.
+struct Greeting {
+    hello: Hello,
+    role: Role,
+    /// Bytes of its frame.
+    bytes: usize,
+}
+
 /// The listening side.
 #[derive(Debug)]
 pub struct ServerHandshake;
@@ -154,21 +162,10 @@ impl ServerHandshake {
         shard: u16,
         mismatch: CloseReason,
     ) -> Result<Option<Visitor>, HandshakeError> {
-        let end = link.poll();
-        let (bytes, _) = link.parts();
-        let mut reader = FrameReader::new(bytes, first_frame(limits), false);
-        let Some(frame) = reader.next_frame()? else {
-            return end.map(|_| None).map_err(HandshakeError::from);
+        let Some(Greeting { hello, role, bytes }) = Self::greeting(link, limits)? else {
+            return Ok(None);
         };
-        let (hello, role) = match Handshake::read_hello(&frame) {
-            Err(WireError::Version(_)) => {
-                Self::reject(link, CloseReason::Version);
-                return Err(HandshakeError::Rejected(CloseReason::Version));
-            }
-            read => read?,
-        };
-        let taken = reader.taken();
-        link.consume(taken);
+        link.consume(bytes);
         let complaint = if hello.cluster.get() != identity.cluster {
             Some(mismatch)
         } else if hello.shard.get() != shard {
@@ -190,12 +187,62 @@ impl ServerHandshake {
         }))
     }
 
+    /// Which shard the visitor wants, if its whole `Hello` is there. Nothing is consumed: whoever
+    /// has that shard can be handed the link and does [`step`](Self::step).
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), when the link ended or what came is no `Hello` of this version.
+    pub fn peek_shard(link: &mut dyn Link, limits: Limits) -> Result<Option<u16>, HandshakeError> {
+        let greeting = Self::greeting(link, limits)?;
+        Ok(greeting.map(|greeting| greeting.hello.shard.get()))
+    }
+
+    /// The `Hello`, if all of it has arrived, which stays where it is. Another version is told so.
+    fn greeting(link: &mut dyn Link, limits: Limits) -> Result<Option<Greeting>, HandshakeError> {
+        let end = link.poll();
+        let (bytes, _) = link.parts();
+        let mut reader = FrameReader::new(bytes, first_frame(limits), false);
+        let Some(frame) = reader.next_frame()? else {
+            return end.map(|_| None).map_err(HandshakeError::from);
+        };
+        let (hello, role) = match Handshake::read_hello(&frame) {
+            Err(WireError::Version(_)) => {
+                Self::reject(link, CloseReason::Version);
+                return Err(HandshakeError::Rejected(CloseReason::Version));
+            }
+            read => read?,
+        };
+        Ok(Some(Greeting { hello, role, bytes: reader.taken() }))
+    }
+
     /// Welcomes a visitor. `epoch` says which outcome table of the shard its session has.
     pub fn accept(
         link: &mut dyn Link,
         identity: &Identity,
         shard: u16,
         epoch: u32,
+        features: Features,
+    ) {
+        Self::welcome(link, identity, shard, epoch, 1, features);
+    }
+
+    /// Welcomes a visitor of one queue, `shard`, of a task server that has so many `queues`.
+    pub fn accept_queue(
+        link: &mut dyn Link,
+        identity: &Identity,
+        shard: u16,
+        queues: u16,
+        features: Features,
+    ) {
+        Self::welcome(link, identity, shard, 0, queues, features);
+    }
+
+    fn welcome(
+        link: &mut dyn Link,
+        identity: &Identity,
+        shard: u16,
+        epoch: u32,
+        queues: u16,
         features: Features,
     ) {
         let welcome = Welcome {
@@ -205,6 +252,8 @@ impl ServerHandshake {
             epoch: epoch.into(),
             session: identity.session.into(),
             features: features.0.into(),
+            queues: queues.into(),
+            reserved: 0.into(),
         };
         Handshake::write_welcome(link.outgoing(), &welcome);
         link.outgoing().set_checksum(features.contains(Features::CHECKSUM));

@@ -87,6 +87,16 @@ pub trait Link: Send {
     /// When the operating system refuses.
     fn register(&mut self, handle: &ParkHandle) -> Result<(), LinkError>;
 
+    /// Undoes [`register`](Self::register), so that a link that came from another process can be
+    /// registered by another core. A link within the process stays with the core that registered
+    /// it: there is nothing to undo.
+    ///
+    /// # Errors
+    /// When the operating system refuses, as it does for a link that is not registered.
+    fn unregister(&mut self, _handle: &ParkHandle) -> Result<(), LinkError> {
+        Ok(())
+    }
+
     /// Whether the other end is in this process: then there is no second try, and no stranger.
     fn is_local(&self) -> bool {
         false

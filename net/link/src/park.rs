@@ -77,6 +77,14 @@ impl ParkHandle {
     pub fn register_readable(&self, source: &mut impl Source) -> io::Result<()> {
         self.registry.register(source, Token(1), Interest::READABLE)
     }
+
+    /// Takes a socket away from what ends a sleep, so that another core can have it.
+    ///
+    /// # Errors
+    /// When the operating system refuses, as it does for a socket that was not added.
+    pub fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
+        self.registry.deregister(source)
+    }
 }
 
 /// Where a core sleeps.

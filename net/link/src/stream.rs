@@ -239,6 +239,14 @@ impl Link for StreamLink {
         Ok(())
     }
 
+    fn unregister(&mut self, handle: &ParkHandle) -> Result<(), LinkError> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => handle.deregister(socket)?,
+            Socket::Unix(socket) => handle.deregister(socket)?,
+        }
+        Ok(())
+    }
+
     fn peer(&self) -> String {
         self.peer.clone()
     }

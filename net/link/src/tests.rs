@@ -8,6 +8,7 @@ mod flood;
 mod handshake;
 mod listener;
 mod park;
+mod queues;
 mod shape;
 
 use crate::{

@@ -4,6 +4,7 @@
 //! of the handshake never carry a checksum; afterwards the negotiated features hold in both
 //! directions.
 
+use crate::task::QUEUES_MAX;
 use crate::{CloseReason, Frame, FrameKind, WireError};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -12,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PUNCTUAL");
 
 /// The version of the wire format. Both sides must agree exactly; features are negotiated by bits.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// What the connecting side is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +82,7 @@ pub struct Hello {
     pub role: u8,
     /// Zero.
     pub reserved: u8,
-    /// The shard that the peer wants to talk to.
+    /// The shard, or the queue of a task server, that the peer wants to talk to.
     pub shard: U16,
     /// The shard that a [`Role::Peer`] is; else zero.
     pub from: U16,
@@ -104,7 +105,7 @@ pub struct Welcome {
     pub magic: U64,
     /// [`VERSION`].
     pub version: U16,
-    /// The shard that answers.
+    /// The shard, or the queue of a task server, that answers.
     pub shard: U16,
     /// Which of its outcome tables the shard uses for the peer's session: another one than before
     /// means that the outcomes of the session are gone.
@@ -113,8 +114,12 @@ pub struct Welcome {
     pub session: U64,
     /// The [`Features`] that hold from now on.
     pub features: U64,
+    /// How many queues a task server has, at most [`QUEUES_MAX`]; 1 from all others.
+    pub queues: U16,
+    /// Zero.
+    pub reserved: U16,
 }
-const _: () = assert!(size_of::<Welcome>() == 32);
+const _: () = assert!(size_of::<Welcome>() == 36);
 
 /// What a `Hello` and a `Welcome` of every version begin with, whatever their length.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -165,12 +170,19 @@ impl Handshake {
         Ok((hello, role))
     }
 
-    /// Reads a `Welcome`, checking magic and version.
+    /// Reads a `Welcome`, checking magic, version and how many queues there are: whoever connects
+    /// opens a link to each.
     ///
     /// # Errors
     /// When the frame is not a well-formed `Welcome`, or one of another version, of any length.
     pub fn read_welcome(frame: &Frame<'_>) -> Result<Welcome, WireError> {
-        read_greeting(frame, FrameKind::Welcome, "welcome")
+        let welcome: Welcome = read_greeting(frame, FrameKind::Welcome, "welcome")?;
+        let queues = welcome.queues.get();
+        if !(1..=QUEUES_MAX).contains(&queues) {
+            let value = u64::from(queues);
+            return Err(WireError::UnknownValue { what: "number of queues", value });
+        }
+        Ok(welcome)
     }
 
     /// Reads the reason of a `Goodbye`.

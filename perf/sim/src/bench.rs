@@ -7,10 +7,13 @@
 //! a hundred shards, ten thousand coordinators. What the figures are worth depends on the service
 //! model, which [`calibrate()`] fits to reports of real runs, and says how well.
 //!
+//! What the coordinators ask for is a workload of `punctual-load`, one's own included: the same
+//! transactions, procedures, loading and checks as in a real bench.
+//!
 //! `docs/simulated-scale.md` has the model, and what it leaves out.
 
 mod calibrate;
-mod choose;
+mod clerk;
 mod config;
 mod coordinator;
 mod estimates;
@@ -19,17 +22,22 @@ mod network;
 mod nnls;
 mod point;
 mod post;
+mod procedures;
 mod random;
 mod report;
 mod service;
 mod shard;
+mod source;
 mod world;
 
 pub use calibrate::{Calibration, CalibrationError, PointFit, calibrate};
 pub use config::{SimArrivals, SimBenchConfig, SimBenchError};
 pub use network::{SimDistribution, SimNetwork, SimPath, protocol_bound};
 pub use point::{CalibrationPoint, PointError};
-pub use report::{SimBenchReport, SimShardFigures};
+pub use procedures::{ProcedureTime, time_procedures};
+use punctual_load::workload::Workload;
+use punctual_wire::Limits;
+pub use report::{SimBenchReport, SimKindFigures, SimShardFigures};
 pub use service::{CoordinatorCosts, ServiceError, ServiceModel, ShardCosts};
 use std::time::Duration;
 use world::World;
@@ -47,17 +55,21 @@ pub struct Progress {
     pub committed: u64,
 }
 
-/// Simulates a run. `progress` is told now and then how far it is, and once at the end.
+/// Simulates a run of a workload. `progress` is told now and then how far it is, and once at the
+/// end; loading and reading the stores takes no virtual time.
 ///
-/// The same configuration gives the same report on any machine, as far as its floating-point
-/// functions agree, which decide about skewed keys.
+/// The same configuration and workload give the same report on any machine, as far as its
+/// floating-point functions agree, which decide about skewed keys.
 ///
 /// # Errors
-/// When the configuration makes no sense.
-pub fn run(
+/// When the configuration makes no sense, the workload does not fit it or goes no further, or the
+/// stores become too large.
+pub fn run<W: Workload>(
     config: &SimBenchConfig,
+    workload: &W,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<SimBenchReport, SimBenchError> {
     config.check()?;
-    Ok(World::new(config)?.run(progress))
+    workload.check(config.shards, &Limits::DEFAULT).map_err(SimBenchError::Workload)?;
+    World::new(config, workload)?.run(progress)
 }

@@ -54,7 +54,9 @@ impl From<AskError> for Refusal {
         match error {
             AskError::Client(TaskClientError::Fault(fault)) => match fault {
                 TaskFault::UnknownWorker | TaskFault::UnknownJob => Self::not_found(why),
-                TaskFault::TooManyJobs | TaskFault::BadName => Self::bad(why),
+                TaskFault::TooManyJobs | TaskFault::BadName | TaskFault::JobNumber => {
+                    Self::bad(why)
+                }
                 TaskFault::Busy => Self::unavailable(why),
             },
             // It may have been done.

@@ -87,7 +87,12 @@ pub(crate) struct Farm {
 impl Farm {
     /// One that keeps everything in memory, without a worker and without a token.
     pub(crate) fn new() -> Self {
-        let server = TaskServer::start(TaskServerConfig::default()).expect("the server starts");
+        Self::with(TaskServerConfig::default())
+    }
+
+    /// One of this configuration, without a worker and without a token.
+    pub(crate) fn with(config: TaskServerConfig) -> Self {
+        let server = TaskServer::start(config).expect("the server starts");
         let config = DashboardConfig::new(ANY.parse().expect("an address"), "a farm of a test");
         let dashboard =
             Dashboard::start(config, Source::of(&server)).expect("the dashboard starts");
@@ -155,7 +160,8 @@ impl Farm {
     }
 }
 
-/// A task that fails for good when it fails once.
+/// A task that fails for good when it fails once. Of two queues the highest bit of its key chooses
+/// one, so they have every other task.
 fn spec(key: u128, command: &str) -> OwnedSpec {
     let payload = TaskPayload {
         kind: PayloadKind::Shell,
@@ -166,5 +172,5 @@ fn spec(key: u128, command: &str) -> OwnedSpec {
     };
     let mut bytes = Vec::new();
     payload.write_to(&mut bytes);
-    OwnedSpec::new(TaskKey(key), bytes)
+    OwnedSpec::new(TaskKey((key << 127) | key), bytes)
 }

@@ -2,6 +2,7 @@
 
 use crate::farm::Farm;
 use crate::http::{PATIENCE, get};
+use punctual_runtime::tasks::TaskServerConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -149,5 +150,37 @@ fn the_metrics_and_the_summary_are_the_same_numbers() {
         let series = format!("punctual_tasks{{state=\"{state}\"}}");
         assert_eq!(samples.get(&series).copied(), count.as_f64(), "{series}");
     }
+    farm.stop();
+}
+
+#[test]
+fn several_queues_are_one_farm_and_each_has_its_own_counters() {
+    let mut farm = Farm::with(TaskServerConfig { queues: 2, ..TaskServerConfig::default() });
+    farm.submit("job", &["ok 0", "ok 1", "ok 2"]);
+    let unfinished = |queue: u16| {
+        format!("punctual_engine_tasks_unfinished{{part=\"tasks{queue}\",kind=\"queue\"}}")
+    };
+    let start = Instant::now();
+    let samples = loop {
+        let text = get(farm.at, "/metrics").body;
+        let samples = read(&text);
+        let counted = [0, 1].map(|queue| samples.get(&unfinished(queue)).copied());
+        if counted == [Some(2.0), Some(1.0)] {
+            break samples;
+        }
+        assert!(start.elapsed() < PATIENCE, "they are not counted:\n{text}");
+    };
+    for (series, value) in [
+        ("punctual_tasks{state=\"ready\"}", 3.0),
+        ("punctual_jobs", 1.0),
+        ("punctual_job_tasks{job=\"job\",state=\"ready\"}", 3.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series} in {samples:#?}");
+    }
+    // A page of tasks may end in one queue, and the next one goes on in another.
+    let page = get(farm.at, "/api/tasks?limit=2").json();
+    assert_eq!((&page["tasks"][1]["id"], &page["next"]), (&"2".into(), &"1.1".into()), "{page:#}");
+    let page = get(farm.at, "/api/tasks?limit=2&from=1.1").json();
+    assert_eq!((&page["tasks"][0]["id"], &page["next"]), (&"1.1".into(), &().into()), "{page:#}");
     farm.stop();
 }

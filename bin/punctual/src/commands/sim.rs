@@ -33,7 +33,7 @@ const INTERRUPTED: u8 = 130;
   punctual sim --seed 7 --faults loss,crash  the same with other faults
   punctual sim --seeds 100 --shards 5 --workload list-append --jobs 1
   punctual sim --seeds 1000 --durability journal --faults disk,crash
-  punctual sim --tasks --seeds 1000          the task farm: its queue, workers and clients
+  punctual sim --tasks --seeds 1000          the task farm: its queues, workers and clients
 
 What is not given is drawn from the seed. Exit code 1 means that a run broke a promise; the last
 line is then the command that repeats it.")]
@@ -53,6 +53,11 @@ pub(crate) struct SimArgs {
     /// Runs of the task farm instead of transactions
     #[arg(long, conflicts_with_all = ["shards", "coordinators", "workload", "durability"])]
     tasks: bool,
+
+    /// Number of queues that the task server has
+    #[arg(long, value_name = "N", requires = "tasks")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
+    queues: Option<u16>,
 
     /// Number of shards
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -197,6 +202,7 @@ impl SimArgs {
     fn farm(&self, seed: u64) -> FarmConfig {
         let drawn = FarmConfig::from_seed(seed);
         FarmConfig {
+            queues: self.queues.unwrap_or(drawn.queues),
             faults: self.faults.unwrap_or(drawn.faults),
             duration: self.duration.map_or(drawn.duration, Nanos::from),
             ..drawn

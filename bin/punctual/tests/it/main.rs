@@ -28,6 +28,7 @@ mod task_bench;
 mod task_defects;
 mod task_faults;
 mod task_http;
+mod task_queues;
 mod task_redis;
 mod task_run;
 mod task_serve;

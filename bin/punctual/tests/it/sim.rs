@@ -101,11 +101,17 @@ fn the_task_farm_is_simulated_the_same_every_time() {
     let report = document(&file);
     assert_eq!((&report["program"], &report["failed"]), (&Value::from("sim-tasks"), &Value::Null));
     assert!(number(&report, "/counts/done") > 0.0, "{report:#}");
+    let ended = run(&["sim", "--tasks", "--seed", "3", "--queues", "3"]);
+    ended.expect_code(0);
+    assert!(ended.stdout.contains(" 3 queues, "), "{}", ended.stdout);
 }
 
 #[test]
-fn options_of_transactions_are_not_for_the_task_farm() {
+fn options_of_transactions_are_not_for_the_task_farm_nor_the_other_way_round() {
     let ended = run(&["sim", "--tasks", "--seed", "3", "--shards", "2"]);
     ended.expect_code(2);
     assert!(ended.stderr.contains("--shards"), "{}", ended.stderr);
+    let ended = run(&["sim", "--seed", "3", "--queues", "2"]);
+    ended.expect_code(2);
+    assert!(ended.stderr.contains("--tasks"), "{}", ended.stderr);
 }

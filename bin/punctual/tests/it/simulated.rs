@@ -104,3 +104,27 @@ fn what_a_network_has_and_a_simulation_has_not_is_said() {
     let warning = report["warnings"][0].as_str().unwrap_or_default();
     assert!(warning.contains("losses and bandwidths") && warning.contains("not sim"), "{report:#}");
 }
+
+/// A small TPC-C: two warehouses on two shards, an ocean apart.
+const ORDERS: &str = "bench tpcc --engine sim --network geo --shards 2 --warehouses 2 --items 200 \
+    --customers 30 --coordinators 2 --in-flight 16 --warmup 1s --duration 10s --json -";
+
+#[test]
+fn tpcc_is_simulated_with_its_kinds_its_figures_and_its_check() {
+    let simulated = || {
+        let ended = run(&ORDERS.split_whitespace().collect::<Vec<_>>());
+        ended.expect_code(0);
+        serde_json::from_str::<Value>(&ended.stdout).expect("a document")
+    };
+    let report = simulated();
+    assert_eq!(report["self_check"], "ok");
+    assert_eq!(report["program"], "bench tpcc --engine sim");
+    let kinds = report["kinds"].as_array().expect("a list");
+    assert_eq!(kinds.len(), 5, "{report:#}");
+    let of_kinds: f64 = kinds.iter().map(|kind| number(kind, "/committed")).sum();
+    assert_eq!(of_kinds, number(&report, "/committed"));
+    assert!(number(&report, "/figures/new_orders") > 0.0, "{report:#}");
+    assert!(number(&report, "/figures/network_bound_ns") >= 300e6, "{report:#}");
+    assert_eq!(report["warnings"], Value::Array(Vec::new()));
+    assert_eq!(simulated()["latency_ns"], report["latency_ns"]);
+}

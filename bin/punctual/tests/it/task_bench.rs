@@ -20,6 +20,7 @@ fn every_task_is_done_once_over_every_transport() {
         for (field, value) in [
             ("program", json!("task bench")),
             ("tasks", json!(3000)),
+            ("queues", json!(1)),
             ("workers", json!(3)),
             ("durability", json!("memory")),
             ("prefetch", json!("auto")),
@@ -49,6 +50,27 @@ fn tasks_in_a_journal_and_behind_others_are_done_once_too() {
     let ended = run(&used);
     ended.expect_code(2);
     assert!(ended.error().contains("is not empty"), "{}", ended.stderr);
+}
+
+#[test]
+fn several_queues_share_the_tasks_in_memory_in_journals_and_at_a_server() {
+    let (ended, report) = short(&["--queues", "2", "--workers", "3", "--transport", "tcp"]);
+    assert_eq!(report["queues"], 2);
+    let head = "task queue over tcp: 3,000 tasks, 2 queues, 3 workers, memory\n";
+    assert!(ended.stdout.starts_with(head), "{}", ended.stdout);
+    let dir = folder();
+    let journal = dir.path().join("journal");
+    let options = ["--queues", "3", "--durability", "journal", "--journal-dir", text(&journal)];
+    let (_, report) = short(&options);
+    assert_eq!(report["queues"], 3);
+    assert!(journal.join("shard-2").is_dir(), "each queue has a journal");
+
+    let farm = Farm::new();
+    let _serving = farm.serve(&["--queues", "2"]);
+    let broker = format!("unix:{}", text(&farm.path("tasks.sock")));
+    let (_, report) = short(&["--broker", &broker]);
+    assert_eq!(report["queues"], 2, "the server says how many it has");
+    assert!(farm.tasks().is_empty(), "{:#?}", farm.tasks());
 }
 
 #[test]

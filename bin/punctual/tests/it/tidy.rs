@@ -32,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("punctual-gate", &["punctual-core", "punctual-wire"]),
     ("punctual-load", &["punctual-core", "punctual-link", "punctual-runtime", "punctual-wire"]),
-    ("punctual-sim", &["punctual-core", "punctual-wire"]),
+    ("punctual-sim", &["punctual-core", "punctual-load", "punctual-wire"]),
     ("punctual-study", &["punctual-load", "punctual-runtime"]),
     ("punctual-dashboard", &["punctual-runtime", "punctual-wire"]),
     (

@@ -1,4 +1,4 @@
-//! A worker of the task farm against a queue and a host that the test plays, under virtual time.
+//! A worker of the task farm against queues and a host that the test plays, under virtual time.
 
 mod ahead;
 mod alloc;
@@ -8,18 +8,22 @@ mod link;
 mod memory;
 mod order;
 mod settings;
+mod several;
+mod sharing;
 mod shortage;
 
-use punctual_core::Nanos;
 use punctual_core::task::{Action, Exit, Prefetch, RunId, TaskWorker, TaskWorkerConfig, Usage};
+use punctual_core::{Nanos, ShardId};
 use punctual_wire::task::{
-    Attempt, Capacity, EndKind, QueuePush, ReturnReason, TaskId, ToQueue, ToQueueReader,
+    Attempt, Capacity, EndKind, Occupancy, QueuePush, ReturnReason, TaskId, ToQueue, ToQueueReader,
 };
 use punctual_wire::{BatchWriter, FrameReader, Limits, WireError};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const LIMITS: Limits = Limits::DEFAULT;
+/// The only queue, in most tests.
+const FIRST: ShardId = ShardId(0);
 const MS: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
 const LEASE_TIMEOUT_MS: u32 = 10_000;
@@ -38,6 +42,7 @@ enum Said {
     Hold { task: u64, attempt: u32 },
     Held,
     Credit(Capacity),
+    Occupied(Occupancy),
     Report(Report),
     Return { seq: u64, task: u64, reason: ReturnReason },
     Beat { memory_free: u64, running: u32 },
@@ -64,6 +69,7 @@ impl Said {
             ToQueue::Hold { task, attempt } => Self::Hold { task: task.0, attempt: attempt.0 },
             ToQueue::Held => Self::Held,
             ToQueue::Credit { capacity } => Self::Credit(capacity),
+            ToQueue::Occupied { by_others } => Self::Occupied(by_others),
             ToQueue::Report { seq, task, attempt, end } => Self::Report(Report {
                 seq,
                 task: task.0,
@@ -79,6 +85,14 @@ impl Said {
             ref other => panic!("a worker never says {other:?}"),
         }
     }
+}
+
+/// A queue beside the first, in tests of several.
+const SECOND: ShardId = ShardId(1);
+
+/// One of its tasks.
+fn of_second(sequence: u64) -> Task {
+    task(TaskId::new(SECOND.0, sequence).0)
 }
 
 /// A task to lease: the first attempt, with no wishes.
@@ -97,6 +111,10 @@ fn task(id: u64) -> Task {
 }
 
 impl Task {
+    fn queue(self) -> ShardId {
+        ShardId(TaskId(self.id).shard())
+    }
+
     fn push(self) -> QueuePush<'static> {
         QueuePush::Lease {
             task: TaskId(self.id),
@@ -149,11 +167,25 @@ impl Rig {
         rig
     }
 
+    /// A worker that two queues know.
+    fn of_two(config: TaskWorkerConfig) -> Self {
+        let mut rig = Self::unlinked(config);
+        rig.worker.set_queues(rig.now, 2);
+        rig.enlist_at(FIRST);
+        rig.enlist_at(SECOND);
+        rig
+    }
+
     /// The link comes up and both sides greet. Returns what the worker said.
     fn enlist(&mut self) -> Vec<Said> {
-        self.worker.on_link_up(self.now);
-        let said = self.said();
-        self.push(&[enlisted()]);
+        self.enlist_at(FIRST)
+    }
+
+    /// The same with one of several queues.
+    fn enlist_at(&mut self, queue: ShardId) -> Vec<Said> {
+        self.worker.on_link_up(self.now, queue);
+        let said = self.said_to(queue);
+        self.push_from(queue, &[enlisted()]);
         said
     }
 
@@ -164,6 +196,10 @@ impl Rig {
     }
 
     fn try_push(&mut self, pushes: &[QueuePush<'_>]) -> Result<(), WireError> {
+        self.try_push_from(FIRST, pushes)
+    }
+
+    fn try_push_from(&mut self, queue: ShardId, pushes: &[QueuePush<'_>]) -> Result<(), WireError> {
         for push in pushes {
             push.write(&mut self.to_worker);
         }
@@ -171,19 +207,26 @@ impl Rig {
         let mut taken = Ok(());
         let mut frames = FrameReader::new(self.to_worker.sealed(), LIMITS, false);
         while let Some(frame) = frames.next_frame().expect("a writer makes valid frames") {
-            taken = taken.and(self.worker.on_frame(self.now, &frame));
+            taken = taken.and(self.worker.on_frame(self.now, queue, &frame));
         }
         self.to_worker.clear_sealed();
         taken
     }
 
     fn push(&mut self, pushes: &[QueuePush<'_>]) {
-        self.try_push(pushes).expect("messages for a worker");
+        self.push_from(FIRST, pushes);
     }
 
+    fn push_from(&mut self, queue: ShardId, pushes: &[QueuePush<'_>]) {
+        self.try_push_from(queue, pushes).expect("messages for a worker");
+    }
+
+    /// Each task comes from its own queue.
     fn lease(&mut self, tasks: &[Task]) {
-        let pushes: Vec<_> = tasks.iter().map(|task| task.push()).collect();
-        self.push(&pushes);
+        for tasks in tasks.chunk_by(|one, other| one.queue() == other.queue()) {
+            let pushes: Vec<_> = tasks.iter().map(|task| task.push()).collect();
+            self.push_from(tasks[0].queue(), &pushes);
+        }
     }
 
     fn recall(&mut self, task: u64) {
@@ -242,9 +285,13 @@ impl Rig {
 
     /// Everything that the worker has to say.
     fn said(&mut self) -> Vec<Said> {
+        self.said_to(FIRST)
+    }
+
+    fn said_to(&mut self, queue: ShardId) -> Vec<Said> {
         let mut written = 0;
-        while self.worker.has_output() {
-            let more = self.worker.write(self.now, &mut self.from_worker);
+        while self.worker.has_output(queue) {
+            let more = self.worker.write(self.now, queue, &mut self.from_worker);
             assert!(more > 0, "what has output writes");
             written += more;
         }

@@ -225,11 +225,13 @@ impl Desk {
         self.holdings.add(task, held);
     }
 
-    /// A number that is the same for the same task, wherever and whenever it runs.
+    /// A number that is the same for the same task, wherever and whenever it runs: one of the only
+    /// queue that there is here.
     fn id_of(&self, hash: u64, line: &[u8]) -> TaskId {
-        let mut id = TaskId(hash);
+        let nth = |sequence: u64| TaskId::new(0, sequence & TaskId::SEQUENCE_MAX);
+        let mut id = nth(hash >> 16);
         while self.holdings.get(id).is_some_and(|held| *held.line != *line) {
-            id = TaskId(id.0.wrapping_add(1));
+            id = nth(id.sequence() + 1);
         }
         id
     }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The bounds of frames between queues and workers.
 const LIMITS: Limits = Limits::DEFAULT;
-/// The first version has one queue a server, and the worker asks for that.
+/// The bridge plays a server with one queue, and the worker asks for that.
 const QUEUE: u16 = 0;
 /// What a worker shows whose token is empty. Nobody else can reach this link.
 const SHOWN: &[u8] = b"punctual-tasks";

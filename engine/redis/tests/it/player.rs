@@ -1,8 +1,8 @@
 //! A worker of ours whose processes the test plays: it decides what comes of each, and when.
 
 use crate::support::{PATIENCE, until};
-use punctual_core::Nanos;
 use punctual_core::task::{Action, Exit, Prefetch, RunId, TaskWorker, TaskWorkerConfig, Usage};
+use punctual_core::{Nanos, ShardId};
 use punctual_link::{ClientHandshake, Identity, Link};
 use punctual_redis::RedisBridge;
 use punctual_wire::task::{EndKind, TaskPayload};
@@ -11,6 +11,8 @@ use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 const LIMITS: Limits = Limits::DEFAULT;
+/// A bridge has one queue.
+const QUEUE: ShardId = ShardId(0);
 pub(crate) const GIB: u64 = 1 << 30;
 
 /// What comes of a command, unless the test decides later.
@@ -90,7 +92,7 @@ impl Player {
             match handshake.step(self.link.as_mut(), LIMITS) {
                 Ok(Some(_)) => {
                     self.handshake = None;
-                    self.worker.on_link_up(now);
+                    self.worker.on_link_up(now, QUEUE);
                 }
                 Ok(None) => return,
                 Err(error) => panic!("the bridge does not welcome its worker: {error}"),
@@ -101,7 +103,7 @@ impl Player {
         while let Some(action) = self.worker.next_action() {
             self.act(now, action);
         }
-        while self.worker.write(now, self.link.outgoing()) > 0 {}
+        while self.worker.write(now, QUEUE, self.link.outgoing()) > 0 {}
         // An end of the link is noticed when it is read.
         let _ = self.link.flush();
     }
@@ -114,7 +116,7 @@ impl Player {
             if frame.kind == FrameKind::Goodbye {
                 self.closed = Some(Handshake::read_goodbye(&frame).expect("a reason"));
             } else {
-                self.worker.on_frame(now, &frame).expect("messages for a worker");
+                self.worker.on_frame(now, QUEUE, &frame).expect("messages for a worker");
             }
         }
         let taken = reader.taken();
@@ -123,7 +125,7 @@ impl Player {
             self.closed = Some(CloseReason::Stopping);
         }
         if self.closed == Some(CloseReason::LeaseExpired) {
-            self.worker.on_expired(now);
+            self.worker.on_expired(now, QUEUE);
             while let Some(action) = self.worker.next_action() {
                 self.act(now, action);
             }

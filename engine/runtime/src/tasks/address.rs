@@ -1,8 +1,9 @@
-//! Where a task queue is, and how a link to it comes to be.
+//! Where the queues of a task server are, and how a link to one comes to be.
 
 use super::{BATCH_MAX, LIMITS};
 use crate::links::Route;
 use crate::shard_agent::ShardControl;
+use flume::TrySendError;
 use punctual_link::{CoreWaker, Endpoint, Link, ring_pair};
 use std::fmt;
 use std::sync::Arc;
@@ -39,47 +40,67 @@ pub(super) fn hash_of(token: &Token) -> u64 {
     xxh3_64(&[HASHED_FIRST, token.0.as_bytes()].concat())
 }
 
-/// The way to a queue in this process.
+/// The way in to one queue of this process.
 #[derive(Clone)]
-pub struct LocalQueue {
-    control: flume::Sender<ShardControl>,
-    core: Arc<CoreWaker>,
-    hash: u64,
+pub(super) struct QueueDoor {
+    pub(super) control: flume::Sender<ShardControl>,
+    pub(super) core: Arc<CoreWaker>,
 }
 
-impl LocalQueue {
-    pub(super) fn new(
-        control: flume::Sender<ShardControl>,
-        core: Arc<CoreWaker>,
-        hash: u64,
-    ) -> Self {
-        Self { control, core, hash }
-    }
-
-    /// A new ring to the queue. One whose queue has stopped is closed already.
-    fn link(&self) -> Box<dyn Link> {
-        let (here, there) = ring_pair(LIMITS, BATCH_MAX);
-        // Whoever does not take its end drops it, and that closes this one.
-        let _ = self.control.try_send(ShardControl::Attach(Box::new(there)));
+impl QueueDoor {
+    /// Brings a visitor, who comes back with the error if the queue cannot take one now, or is
+    /// there no more.
+    pub(super) fn attach(&self, link: Box<dyn Link>) -> Result<(), TrySendError<ShardControl>> {
+        let sent = self.control.try_send(ShardControl::Attach(link));
         self.core.wake();
-        Box::new(here)
+        sent
     }
 
     /// Tells the queue to stop.
-    pub(super) fn stop(&self) {
+    fn stop(&self) {
         // A full queue of connections is emptied soon; one without a reader refuses at once.
         let _ = self.control.send(ShardControl::Stop);
         self.core.wake();
     }
 
     /// As [`stop`](Self::stop), without waiting for anything.
-    pub(super) fn try_stop(&self) {
+    fn try_stop(&self) {
         let _ = self.control.try_send(ShardControl::Stop);
         self.core.wake();
     }
+}
 
-    pub(super) fn control(&self) -> (flume::Sender<ShardControl>, Arc<CoreWaker>) {
-        (self.control.clone(), Arc::clone(&self.core))
+/// The way to the queues of a server in this process.
+#[derive(Clone)]
+pub struct LocalQueue {
+    doors: Arc<[QueueDoor]>,
+    hash: u64,
+}
+
+impl LocalQueue {
+    /// `doors` are those of all queues, in order.
+    pub(super) fn new(doors: Arc<[QueueDoor]>, hash: u64) -> Self {
+        Self { doors, hash }
+    }
+
+    /// A new ring to a queue. One whose queue has stopped, or was never there, is closed already.
+    fn link(&self, queue: u16) -> Box<dyn Link> {
+        let (here, there) = ring_pair(LIMITS, BATCH_MAX);
+        if let Some(door) = self.doors.get(usize::from(queue)) {
+            // Whoever does not take its end drops it, and that closes this one.
+            let _ = door.attach(Box::new(there));
+        }
+        Box::new(here)
+    }
+
+    /// Tells all queues to stop.
+    pub(super) fn stop(&self) {
+        self.doors.iter().for_each(QueueDoor::stop);
+    }
+
+    /// As [`stop`](Self::stop), without waiting for anything.
+    pub(super) fn try_stop(&self) {
+        self.doors.iter().for_each(QueueDoor::try_stop);
     }
 }
 
@@ -89,7 +110,7 @@ impl fmt::Debug for LocalQueue {
     }
 }
 
-/// Opens links to something in this process that plays the part of a queue.
+/// Opens links to something in this process that plays the part of a server with one queue.
 #[derive(Clone)]
 pub struct QueueLinks(Arc<dyn Fn() -> Box<dyn Link> + Send + Sync>);
 
@@ -106,7 +127,7 @@ impl fmt::Debug for QueueLinks {
     }
 }
 
-/// Where a queue is.
+/// Where a server is. All its queues have this address.
 #[derive(Debug, Clone)]
 pub enum QueueAddress {
     /// At a server, which has this token.
@@ -135,10 +156,12 @@ impl QueueAddress {
         }
     }
 
-    pub(super) fn route(&self) -> Route {
+    /// How a queue is reached. From afar all of them are at the same door: which one is wanted is
+    /// said in the handshake.
+    pub(super) fn route(&self, queue: u16) -> Route {
         match self {
             Self::Remote { endpoint, .. } => Route::Socket(endpoint.clone()),
-            Self::Local(queue) => Route::Ring(Some(queue.link())),
+            Self::Local(local) => Route::Ring(Some(local.link(queue))),
             Self::Links(links) => Route::Ring(Some((links.0)())),
         }
     }

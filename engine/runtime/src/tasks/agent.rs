@@ -5,8 +5,10 @@
 
 mod visitors;
 
-use super::LIMITS;
-use super::connection::{Connection, Use};
+use super::address::QueueDoor;
+use super::config::FIRST;
+use super::connection::{Connection, Parting, Use};
+use super::{LIMITS, TaskServerConfig};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::counters::{Counter, CounterBlock, LinkCounts};
@@ -34,6 +36,16 @@ const QUIET_TURNS: u32 = 8;
 /// more work done.
 const ROOM: Room = Room { frames_max: usize::MAX, out_bytes_max: OUTGOING_BYTES_MAX };
 
+/// The server, as its queues know it.
+pub(super) struct Farm {
+    /// What it was started with.
+    pub(super) config: TaskServerConfig,
+    /// What visitors must show.
+    pub(super) hash: u64,
+    /// The doors of all queues, in order.
+    pub(super) doors: Arc<[QueueDoor]>,
+}
+
 /// A queue and everybody who talks to it.
 pub(super) struct TaskAgent {
     queue: TaskQueue,
@@ -43,6 +55,11 @@ pub(super) struct TaskAgent {
     lag_max: Duration,
     clock: Clock,
     identity: Identity,
+    /// How many queues the server has.
+    queues: u16,
+    /// Where visitors of the other queues are sent, by the queue that everybody comes to first;
+    /// empty where nobody is.
+    doors: Arc<[QueueDoor]>,
     control: flume::Receiver<ShardControl>,
     connections: Vec<Connection>,
     connections_max: usize,
@@ -57,23 +74,26 @@ pub(super) struct TaskAgent {
 }
 
 impl TaskAgent {
-    /// `hash` is what visitors must show; `parties_max` is what the queue allows of them.
     pub(super) fn new(
         queue: TaskQueue,
         journal: Option<Journal>,
         clock: Clock,
-        hash: u64,
-        parties_max: usize,
+        farm: &Farm,
         control: flume::Receiver<ShardControl>,
     ) -> Self {
         let session = queue.session().0;
         let block = CounterBlock::new(format!("tasks{}", queue.id().0));
+        let Farm { config: TaskServerConfig { queues, parties_max, .. }, hash, .. } = *farm;
+        let sends_on = queue.id() == FIRST && queues > 1;
+        let doors = if sends_on { Arc::clone(&farm.doors) } else { Arc::default() };
         Self {
             queue,
             journal,
             lag_max: Duration::ZERO,
             clock,
             identity: Identity { session, cluster: hash, features: Features::CHECKSUM },
+            queues,
+            doors,
             control,
             connections: Vec::new(),
             connections_max: parties_max + STRANGERS_MAX,
@@ -128,8 +148,11 @@ impl TaskAgent {
                     work += done;
                     at += 1;
                 }
-                Err(end) => {
-                    self.close(now, at, &end);
+                Err(parting) => {
+                    match parting {
+                        Parting::End(end) => self.close(now, at, &end),
+                        Parting::Forward { queue } => self.forward(at, queue),
+                    }
                     work += 1;
                 }
             }
@@ -139,17 +162,18 @@ impl TaskAgent {
 
     /// Reads one connection and takes what came. Returns how much was done.
     #[inline]
-    fn serve(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
+    fn serve(&mut self, now: Nanos, at: usize) -> Result<usize, Parting> {
         let connection = &mut self.connections[at];
-        match connection.used_for {
+        let done = match connection.used_for {
             Use::Leaving { since } => {
-                see_off(connection.link.as_mut(), LIMITS, connection.checksum, now, since)
+                see_off(connection.link.as_mut(), LIMITS, connection.checksum, now, since)?
             }
             // What arrives now is answered by the next run, if it is sent again.
-            _ if self.stopping_since.is_some() => Ok(0),
-            Use::Party { party } => self.serve_party(at, party),
-            Use::Shaking { .. } => self.shake(now, at),
-        }
+            _ if self.stopping_since.is_some() => 0,
+            Use::Party { party } => self.serve_party(at, party)?,
+            Use::Shaking { .. } => self.shake(now, at)?,
+        };
+        Ok(done)
     }
 
     #[inline]

@@ -5,18 +5,20 @@ use crate::config::{
     Address, Backend, Config, DurabilityMode, DurabilitySettings, IdleStrategy, JournalBackend,
     Modes, show_bytes, show_duration,
 };
+use crate::host::{allowed_cores, show_core_list};
 use crate::journal::JournalPlan;
 use punctual_core::ShardId;
 use punctual_core::task::TaskQueueConfig;
+use punctual_wire::task::QUEUES_MAX;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The first version has one queue a server.
-pub(super) const QUEUE: ShardId = ShardId(0);
+/// The queue that everybody connects to first.
+pub(super) const FIRST: ShardId = ShardId(0);
 /// Bounds of what a server waits for.
 const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
-/// Least memory for tasks.
+/// Least memory for the tasks of a queue.
 const MEMORY_MIN: u64 = 1 << 20;
 
 /// What of the tasks outlives their server.
@@ -26,7 +28,7 @@ pub enum TaskDurability {
     Memory,
     /// Whatever was acknowledged.
     Journal {
-        /// Where the journals are, that of the queue in a directory of its own below.
+        /// Where the journals are, that of each queue in a directory of its own below.
         dir: PathBuf,
         /// Size of one file of a log, a multiple of 4096.
         segment_bytes: u64,
@@ -46,8 +48,16 @@ impl TaskDurability {
         Self::Journal { dir: dir.into(), segment_bytes, snapshot_after, backend }
     }
 
-    /// How the journal of the queue is written, if there is one.
-    pub(super) fn plan(&self) -> Result<Option<JournalPlan>, TaskServerError> {
+    /// Where the journals are, if there are any.
+    pub(super) fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::Journal { dir, .. } => Some(dir),
+        }
+    }
+
+    /// How the journal of a queue is written, if there is one.
+    pub(super) fn plan(&self, queue: ShardId) -> Result<Option<JournalPlan>, TaskServerError> {
         let Self::Journal { dir, segment_bytes, snapshot_after, backend } = self else {
             return Ok(None);
         };
@@ -63,7 +73,7 @@ impl TaskDurability {
             ..DurabilitySettings::default()
         };
         config.validate()?;
-        let dir = config.process.durability.dir_of(QUEUE.0);
+        let dir = config.process.durability.dir_of(queue.0);
         let backend = *backend;
         Ok(Some(JournalPlan { dir, segment_bytes, snapshot_after, backend, core: None }))
     }
@@ -78,6 +88,9 @@ pub struct TaskServerConfig {
     pub token: Token,
     /// What outlives the process.
     pub durability: TaskDurability,
+    /// How many queues the tasks are spread over, each with a thread of its own. A journal is of so
+    /// many queues for ever.
+    pub queues: u16,
     /// A worker that says nothing for so long loses its leases.
     pub lease_timeout: Duration,
     /// How often a worker says something.
@@ -90,16 +103,16 @@ pub struct TaskServerConfig {
     pub backoff_max: Duration,
     /// A task that was lost so often with its worker fails.
     pub losses_max: u16,
-    /// Bytes that tasks and what they wrote may take.
+    /// Bytes that tasks and what they wrote may take; each queue has an equal share of them.
     pub memory_max: u64,
-    /// Most clients and workers at once.
+    /// Most clients and workers at once. Each of them is at every queue.
     pub parties_max: usize,
-    /// The core that the queue keeps to; `None` leaves it to the scheduler.
-    pub core: Option<usize>,
-    /// What the queue's thread does when there is nothing to do. Tasks need the cores: it sleeps,
+    /// The cores that the queues keep to, one for each; none leaves them to the scheduler.
+    pub cores: Vec<usize>,
+    /// What a queue's thread does when there is nothing to do. Tasks need the cores: it sleeps,
     /// unless it has a core of its own.
     pub idle: IdleStrategy,
-    /// What drives that thread.
+    /// What drives the threads.
     pub backend: Backend,
 }
 
@@ -116,11 +129,12 @@ impl Default for TaskServerConfig {
             memory_max,
             parties_max,
             ..
-        } = TaskQueueConfig::new(QUEUE);
+        } = TaskQueueConfig::new(FIRST);
         Self {
             listen: None,
             token: Token::default(),
             durability: TaskDurability::Memory,
+            queues: 1,
             lease_timeout,
             heartbeat,
             reconnect_grace,
@@ -129,7 +143,7 @@ impl Default for TaskServerConfig {
             losses_max,
             memory_max,
             parties_max,
-            core: None,
+            cores: Vec::new(),
             idle: IdleStrategy::Park,
             backend: Backend::Threads,
         }
@@ -174,24 +188,57 @@ impl TaskServerConfig {
                            least 1";
             return setting("losses_max", "0".to_owned(), problem);
         }
-        if self.memory_max < MEMORY_MIN {
-            let value = show_bytes(self.memory_max);
-            return setting("memory_max", value, "is too little; give at least 1 MiB");
-        }
         if self.parties_max == 0 {
             return setting("parties_max", "0".to_owned(), "lets nobody in; give at least 2");
         }
-        let allowed = crate::host::allowed_cores();
-        match self.core {
-            Some(core) if !allowed.contains(&core) => {
-                Err(TaskServerError::CoreNotAllowed { core, allowed })
-            }
-            _ => Ok(()),
+        self.check_queues()
+    }
+
+    /// Checks how many queues there are, and what each gets.
+    fn check_queues(&self) -> Result<(), TaskServerError> {
+        if !(1..=QUEUES_MAX).contains(&self.queues) {
+            let value = self.queues.to_string();
+            return setting("queues", value, "is outside 1..=64; choose something between");
+        }
+        if self.memory_of_queue() < MEMORY_MIN {
+            let value = show_bytes(self.memory_max);
+            return setting("memory_max", value, "is too little; give at least 1 MiB a queue");
+        }
+        let cores = &self.cores;
+        if !cores.is_empty() && cores.len() != usize::from(self.queues) {
+            let problem = "is not one core for each queue; name as many, or none";
+            return setting("cores", show_core_list(cores), problem);
+        }
+        let repeats = |(at, core): (usize, &usize)| cores[..at].contains(core);
+        if cores.iter().enumerate().any(repeats) {
+            let problem = "has a core twice, where one queue would wait for another; name others, \
+                           or none";
+            return setting("cores", show_core_list(cores), problem);
+        }
+        let allowed = allowed_cores();
+        match cores.iter().find(|core| !allowed.contains(core)) {
+            Some(&core) => Err(TaskServerError::CoreNotAllowed { core, allowed }),
+            None => Ok(()),
         }
     }
 
-    /// What the queue must know of it.
-    pub(super) fn queue(&self) -> TaskQueueConfig {
+    /// The numbers of the queues.
+    pub(super) fn queue_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.queues).map(ShardId)
+    }
+
+    /// The core of a queue, if it has one of its own.
+    pub(super) fn core_of(&self, queue: ShardId) -> Option<usize> {
+        self.cores.get(usize::from(queue.0)).copied()
+    }
+
+    /// Clients spread the tasks evenly, so the memory is spread evenly too.
+    fn memory_of_queue(&self) -> u64 {
+        self.memory_max / u64::from(self.queues.max(1))
+    }
+
+    /// What a queue must know of it.
+    pub(super) fn queue(&self, id: ShardId) -> TaskQueueConfig {
         TaskQueueConfig {
             lease_timeout: self.lease_timeout,
             heartbeat: self.heartbeat,
@@ -199,10 +246,10 @@ impl TaskServerConfig {
             backoff_min: self.backoff_min,
             backoff_max: self.backoff_max,
             losses_max: self.losses_max,
-            memory_max: self.memory_max,
+            memory_max: self.memory_of_queue(),
             parties_max: self.parties_max,
             limits: super::LIMITS,
-            ..TaskQueueConfig::new(QUEUE)
+            ..TaskQueueConfig::new(id)
         }
     }
 }
@@ -213,4 +260,62 @@ fn setting(
     problem: &'static str,
 ) -> Result<(), TaskServerError> {
     Err(TaskServerError::Setting { what, value, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(config: &TaskServerConfig) -> String {
+        config.check().expect_err("it must be refused").to_string()
+    }
+
+    #[test]
+    fn each_queue_has_an_equal_share_of_the_memory_and_all_of_the_rest() {
+        let config = TaskServerConfig {
+            queues: 4,
+            memory_max: 4 << 20,
+            parties_max: 7,
+            ..TaskServerConfig::default()
+        };
+        config.check().expect("1 MiB for each is enough");
+        let ids: Vec<_> = config.queue_ids().collect();
+        assert_eq!(ids, [0, 1, 2, 3].map(ShardId));
+        for id in ids {
+            let queue = config.queue(id);
+            assert_eq!((queue.id, queue.memory_max, queue.parties_max), (id, 1 << 20, 7));
+        }
+        let poor = TaskServerConfig { memory_max: (4 << 20) - 1, ..config };
+        assert!(message(&poor).contains("give at least 1 MiB a queue"));
+    }
+
+    #[test]
+    fn there_is_at_least_one_queue_and_no_more_than_the_protocol_allows() {
+        let with = |queues| TaskServerConfig { queues, ..TaskServerConfig::default() };
+        for queues in [1, QUEUES_MAX] {
+            with(queues).check().expect("it is allowed");
+        }
+        for queues in [0, QUEUES_MAX + 1, u16::MAX] {
+            let expected = format!("queues = {queues} is outside 1..={QUEUES_MAX}; ");
+            assert!(message(&with(queues)).starts_with(&expected));
+        }
+    }
+
+    #[test]
+    fn each_queue_has_a_core_of_its_own_or_none_has() {
+        let core = allowed_cores()[0];
+        let with = |queues, cores: &[usize]| TaskServerConfig {
+            queues,
+            cores: cores.to_vec(),
+            ..TaskServerConfig::default()
+        };
+        let one = with(1, &[core]);
+        one.check().expect("it is allowed");
+        assert_eq!((one.core_of(FIRST), with(2, &[]).core_of(FIRST)), (Some(core), None));
+        assert!(message(&with(2, &[core])).contains("is not one core for each queue"));
+        assert!(message(&with(2, &[core, core])).contains("has a core twice"));
+        let error = with(2, &[core, usize::MAX]).check().expect_err("there is no such core");
+        let TaskServerError::CoreNotAllowed { core, .. } = error else { panic!("{error}") };
+        assert_eq!(core, usize::MAX);
+    }
 }

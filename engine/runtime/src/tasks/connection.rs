@@ -1,5 +1,6 @@
 //! One connection of a task queue.
 
+use crate::shard_agent::End;
 use punctual_core::Nanos;
 use punctual_core::task::Party;
 use punctual_link::Link;
@@ -18,6 +19,20 @@ pub(super) enum Use {
     /// It was told goodbye: what still arrives is dropped, and so is the link once the peer has
     /// hung up.
     Leaving { since: Nanos },
+}
+
+/// Why a connection is one of this queue no more.
+pub(super) enum Parting {
+    /// It is at its end.
+    End(End),
+    /// Its visitor wants another queue of the server.
+    Forward { queue: u16 },
+}
+
+impl From<End> for Parting {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
 }
 
 pub(super) struct Connection {

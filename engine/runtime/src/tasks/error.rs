@@ -7,6 +7,7 @@ use punctual_link::Endpoint;
 use punctual_wire::CloseReason;
 use punctual_wire::task::{RefusedTask, TaskFault};
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -47,6 +48,31 @@ pub enum TaskServerError {
         core: usize,
         /// The allowed ones.
         allowed: Vec<usize>,
+    },
+    /// The journals are of another number of queues.
+    #[error(
+        "the journals in {dir} were begun with --queues {there}, not {wanted}: their tasks would \
+         be looked for where they are not. Start with --queues {there}; or let it finish what it \
+         has, and give --queues {wanted} another directory (--journal-dir)"
+    )]
+    Queues {
+        /// Where they are.
+        dir: PathBuf,
+        /// How many queues they are of.
+        there: u16,
+        /// How many there should be.
+        wanted: u16,
+    },
+    /// Nobody knows how many queues the journals are of.
+    #[error(
+        "{file} should say how many queues the journals beside it are of, and says {text:?}: \
+         restore it from a copy, or write the number of the directories shard-* into it"
+    )]
+    QueuesFile {
+        /// The file.
+        file: PathBuf,
+        /// What it says.
+        text: String,
     },
     /// A journal that cannot be gone on from.
     #[error(transparent)]
@@ -93,6 +119,19 @@ pub enum TaskClientError {
         address: String,
         /// Its reason.
         reason: CloseReason,
+    },
+    /// The server was started again with another number of queues: tasks are spread otherwise.
+    #[error(
+        "the task server at {address} has {now} queues now and had {before} before; start this \
+         again"
+    )]
+    Queues {
+        /// Where it is.
+        address: String,
+        /// How many they are, or `fewer`.
+        now: String,
+        /// How many they were when this client connected.
+        before: u16,
     },
     /// The server is there, and silent.
     #[error(

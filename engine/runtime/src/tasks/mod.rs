@@ -1,10 +1,11 @@
-//! The task farm at work: a server that hosts a task queue, clients that submit to it, and workers
+//! The task farm at work: a server that hosts task queues, clients that submit to it, and workers
 //! that run what it gives them.
 //!
 //! The rules are in [`punctual_core::task`]; here are the threads, links and files around them. A
-//! [`TaskServer`] keeps a queue on a thread of its own, with its journal if it has one. A
-//! [`TaskClient`] speaks to it from any thread and waits for the answers. A [`TaskWorkerHost`]
-//! keeps a worker on a thread, and what a task really is, is left to a [`TaskRunner`].
+//! [`TaskServer`] keeps one queue or several, each on a thread of its own and with its journal if
+//! it has one. A [`TaskClient`] speaks to them from any thread and waits for the answers. A
+//! [`TaskWorkerHost`] keeps a worker on a thread, and what a task really is, is left to a
+//! [`TaskRunner`].
 //!
 //! Whoever speaks to a server shows its token in the handshake; nobody else gets any further.
 
@@ -14,6 +15,7 @@ mod client;
 mod config;
 mod connection;
 mod error;
+mod farm_dir;
 mod hosted;
 mod link;
 mod owned;
@@ -38,8 +40,8 @@ pub use punctual_core::task::{
 };
 pub use punctual_wire::task::{
     AFTER_MAX, Attempt, Capacity, Captured, EndKind, EndSummary, JOB_NAME_BYTES_MAX, JobId,
-    OUTPUT_BYTES_MAX, PAYLOAD_BYTES_MAX, PayloadKind, RefusedTask, StateCounts, StateSet,
-    TEXT_BYTES_MAX, TaskEnd, TaskFault, TaskId, TaskKey, TaskPayload, TaskRow, TaskState,
+    OUTPUT_BYTES_MAX, PAYLOAD_BYTES_MAX, PayloadKind, QUEUES_MAX, RefusedTask, StateCounts,
+    StateSet, TEXT_BYTES_MAX, TaskEnd, TaskFault, TaskId, TaskKey, TaskPayload, TaskRow, TaskState,
     TaskTimes, UnknownState, Variables, Verb,
 };
 

@@ -22,6 +22,9 @@ pub struct OwnedSpec {
     pub attempts_max: u16,
     /// What must succeed before: tasks of the same job that were submitted earlier.
     pub after: Vec<TaskKey>,
+    /// Others may come after it, so it stays with those of its job that are named or come after
+    /// others: a queue can only wait for tasks of its own.
+    pub is_named: bool,
     /// A [`TaskPayload`](super::TaskPayload).
     pub payload: Vec<u8>,
 }
@@ -38,6 +41,7 @@ impl OwnedSpec {
             timeout_ms: 0,
             attempts_max: 1,
             after: Vec::new(),
+            is_named: false,
             payload,
         }
     }

@@ -1,7 +1,9 @@
 //! Servers, clients and workers together, over sockets and through memory. Nothing here decides by
 //! time: waits end with what they wait for, and their bounds only end what would hang for ever.
 
+mod crew;
 mod expiry;
+mod farm;
 mod hostile;
 mod restarts;
 mod watching;

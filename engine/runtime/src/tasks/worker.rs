@@ -1,28 +1,26 @@
-//! A worker at work: its rules with its link and what runs its tasks, as an agent of a thread.
+//! A worker at work: its rules with its links and what runs its tasks, as an agent of a thread.
 
 mod host;
+mod links;
 
-use super::link::QueueLink;
-use super::{QueueAddress, TaskRunner, TaskWorkerError};
+use super::link::QueueEvent;
+use super::{TaskRunner, TaskWorkerError};
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::counters::{CounterBlock, LinkCounts};
-use crate::driver::LinkEvent;
-use crate::engine::random;
+use crate::counters::CounterBlock;
 use crate::links::Lost;
 pub use host::TaskWorkerHost;
-use punctual_core::Nanos;
+use links::WorkerLinks;
 use punctual_core::task::{Action, TaskWorker, TaskWorkerStats};
+use punctual_core::{Nanos, ShardId};
 use punctual_link::ParkHandle;
-use punctual_wire::{CloseReason, Role};
+use punctual_wire::CloseReason;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long connecting and the handshake may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Times that tasks which end at once make room for the next within a turn.
 const ROUNDS_MAX: usize = 256;
-/// How long a worker that was told to leave everything waits for the queue to hear of it.
+/// How long a worker that was told to leave everything waits for the queues to hear of it.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a worker is told from outside.
@@ -52,7 +50,7 @@ type NewSettings = Arc<Mutex<Option<Settings>>>;
 pub struct WorkerView {
     /// What the queue calls it.
     pub name: String,
-    /// Whether it is connected.
+    /// Whether it is connected, to every queue of its server.
     pub is_linked: bool,
     /// Why not, while it is not.
     pub why_down: Option<String>,
@@ -64,36 +62,26 @@ pub struct WorkerView {
     pub stats: TaskWorkerStats,
 }
 
-/// A worker with its link and its runner.
+/// A worker with its links and its runner.
 struct TaskWorkerAgent<R> {
     worker: TaskWorker,
     runner: R,
     /// What the runner takes for the worker's name.
     name: String,
-    address: QueueAddress,
-    link: QueueLink,
-    /// What the links before this one have counted.
-    counts_before: LinkCounts,
+    links: WorkerLinks,
     clock: Clock,
-    park: Option<ParkHandle>,
     orders: flume::Receiver<Order>,
     settings: NewSettings,
-    /// What was not acknowledged when the queue gave it up.
+    /// What was not acknowledged when queues gave it up, or were no more.
     lost_before: u64,
     /// When it was told to leave everything.
     abandoned_at: Option<Nanos>,
-    why_down: Option<String>,
     /// What ends it, once nothing runs any more.
     error: Option<TaskWorkerError>,
     finished: bool,
     ended: flume::Sender<Result<(), TaskWorkerError>>,
     view: Arc<Mutex<WorkerView>>,
     block: Arc<CounterBlock>,
-}
-
-/// A link for a new session: whoever was given up comes back as somebody else.
-fn new_link(address: &QueueAddress) -> QueueLink {
-    QueueLink::new(address, Role::TaskWorker, random(), CONNECT_TIMEOUT)
 }
 
 impl<R: TaskRunner> TaskWorkerAgent<R> {
@@ -122,52 +110,76 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
         self.worker.abandon(now);
     }
 
-    /// Brings the link up, or takes what has arrived. Returns how much was done.
+    /// Serves every link. Returns how much was done.
     #[inline]
     fn serve(&mut self, now: Nanos) -> usize {
-        if self.link.is_up() {
-            let Self { worker, link, clock, .. } = self;
-            let taken = link.take(|frame| worker.on_frame(clock.now(), frame));
-            return taken.unwrap_or_else(|lost| self.lose(now, &lost));
+        let (mut work, mut queue) = (0, 0);
+        // The first may say that there are more of them now, or fewer.
+        while queue < self.worker.queues() {
+            work += self.serve_queue(now, queue);
+            queue += 1;
         }
-        match self.link.step(now) {
+        work
+    }
+
+    /// Brings a link up, or takes what has arrived. Returns how much was done.
+    #[inline]
+    fn serve_queue(&mut self, now: Nanos, queue: u16) -> usize {
+        if self.links.is_up(queue) {
+            let Self { worker, links, clock, .. } = self;
+            let id = ShardId(queue);
+            let taken = links.link(queue).take(|frame| worker.on_frame(clock.now(), id, frame));
+            return taken.unwrap_or_else(|lost| self.lose(now, queue, &lost));
+        }
+        match self.links.step(now, queue) {
             None => return 0,
-            Some(LinkEvent::Up) => {
-                tracing::info!(worker = self.worker.name(), queue = %self.address, "connected");
-                self.why_down = None;
-                self.worker.on_link_up(self.clock.now());
+            Some(QueueEvent::Up { queues }) => self.up(queue, queues),
+            Some(QueueEvent::Down { why }) => {
+                tracing::debug!(worker = self.worker.name(), queue, why, "no link yet");
             }
-            Some(LinkEvent::Down { why }) => {
-                tracing::debug!(worker = self.worker.name(), why, "no link to the queue yet");
-                self.why_down = Some(why);
-            }
-            Some(LinkEvent::Refused(reason)) => self.refused(now, reason),
+            Some(QueueEvent::Refused(reason)) => self.refused(now, reason),
         }
         1
     }
 
-    /// The queue will not have us, and only people can mend that. What runs could never be
+    /// A link is up. That to queue 0 says how many queues there are, and what each of them is told
+    /// depends on that: it comes first.
+    fn up(&mut self, queue: u16, queues: u16) {
+        let (server, now) = (self.links.address(), self.clock.now());
+        tracing::info!(worker = self.worker.name(), %server, queue, "connected");
+        if queue == 0 && queues != self.worker.queues() {
+            self.forget(|worker| worker.set_queues(now, queues));
+            self.links.resize(self.worker.queues());
+        }
+        self.worker.on_link_up(now, ShardId(queue));
+    }
+
+    /// Lets the worker forget leases that are not its own any more. What is lost with them is no
+    /// failure of this worker at its end.
+    fn forget(&mut self, forget: impl FnOnce(&mut TaskWorker)) {
+        let before = self.worker.stats().unacked_lost;
+        forget(&mut self.worker);
+        self.lost_before += self.worker.stats().unacked_lost - before;
+    }
+
+    /// The server will not have us, and only people can mend that. What runs could never be
     /// reported.
     fn refused(&mut self, now: Nanos, reason: CloseReason) {
-        let address = self.address.to_string();
-        self.why_down = Some(reason.to_string());
+        let address = self.links.address().to_string();
         self.error = Some(TaskWorkerError::Refused { address, reason });
         self.abandon(now);
     }
 
-    /// Notes that the link is lost; it is connected again. Returns how much that was.
-    fn lose(&mut self, now: Nanos, lost: &Lost) -> usize {
-        tracing::info!(worker = self.worker.name(), reason = %lost, "the link is lost");
-        self.why_down = Some(lost.to_string());
-        self.link.lose(now, lost);
+    /// Notes that a link is lost; it is connected again. Returns how much that was.
+    fn lose(&mut self, now: Nanos, queue: u16, lost: &Lost) -> usize {
+        tracing::info!(worker = self.worker.name(), queue, reason = %lost, "the link is lost");
+        self.links.lose(now, queue, lost);
+        let (noted, id) = (self.clock.now(), ShardId(queue));
         if let Lost::Reason(CloseReason::LeaseExpired) = lost {
-            self.worker.on_expired(self.clock.now());
-            self.lost_before = self.worker.stats().unacked_lost;
-            self.counts_before = self.counts_before.plus(self.link.counts());
-            self.link = new_link(&self.address);
-            self.link.set_park(self.park.as_ref());
+            self.forget(|worker| worker.on_expired(noted, id));
+            self.links.renew(queue);
         } else {
-            self.worker.on_link_down(self.clock.now());
+            self.worker.on_link_down(noted, id);
         }
         1
     }
@@ -225,21 +237,28 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
         done
     }
 
-    /// Tells the queue what there is to tell. Returns how much that was.
+    /// Tells every queue what there is to tell. Returns how much that was.
     #[inline]
     fn write(&mut self) -> usize {
         let now = self.clock.now();
+        (0..self.worker.queues()).map(|queue| self.write_queue(now, queue)).sum()
+    }
+
+    #[inline]
+    fn write_queue(&mut self, now: Nanos, queue: u16) -> usize {
+        let Self { worker, links, .. } = self;
+        let link = links.link(queue);
         let mut work = 0;
-        while let Some(out) = self.link.out() {
-            let written = self.worker.write(now, out);
+        while let Some(out) = link.out() {
+            let written = worker.write(now, ShardId(queue), out);
             work += written;
             if written == 0 {
                 break;
             }
         }
-        match self.link.flush() {
+        match link.flush() {
             Ok(moved) => work + moved,
-            Err(error) => self.lose(now, &Lost::Link(error)),
+            Err(error) => self.lose(now, queue, &Lost::Link(error)),
         }
     }
 
@@ -252,21 +271,23 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
         if self.is_running() {
             return false;
         }
-        let is_late = |since: Nanos| !self.link.is_up() || now.since(since) >= ABANDON_TIMEOUT;
-        self.error.is_some() || self.worker.is_finished() || self.abandoned_at.is_some_and(is_late)
+        // Whoever can be reached is to hear of what is given back, even if another queue refuses
+        // the worker.
+        let is_late = |since: Nanos| !self.links.any_up() || now.since(since) >= ABANDON_TIMEOUT;
+        self.worker.is_finished() || self.abandoned_at.is_some_and(is_late)
     }
 
     fn finish(&mut self) {
-        let is_delivered = self.link.is_up();
-        self.link.say_goodbye();
+        let is_delivered = self.links.all_up();
+        self.links.say_goodbye();
         self.finished = true;
         self.publish();
         let lost = self.worker.stats().unacked_lost - self.lost_before;
         let outcome = match self.error.take() {
             Some(error) => Err(error),
             None if lost > 0 && !is_delivered => Err(TaskWorkerError::NotDelivered {
-                address: self.address.to_string(),
-                why: self.why_down.clone().unwrap_or_default(),
+                address: self.links.address().to_string(),
+                why: self.links.why_down().unwrap_or_default().to_owned(),
             }),
             None => Ok(()),
         };
@@ -277,8 +298,7 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
 
 impl<R: TaskRunner> Agent for TaskWorkerAgent<R> {
     fn start(&mut self, park: Option<&ParkHandle>) {
-        self.park = park.cloned();
-        self.link.set_park(park);
+        self.links.set_park(park);
         self.runner.start(park);
     }
 
@@ -304,7 +324,7 @@ impl<R: TaskRunner> Agent for TaskWorkerAgent<R> {
         }
         let abandoned = self.abandoned_at.filter(|_| !self.is_running());
         let abandoned = abandoned.map(|since| since + ABANDON_TIMEOUT.into());
-        let own = [self.worker.next_deadline(), self.link.next_deadline()];
+        let own = [self.worker.next_deadline(), self.links.next_deadline()];
         let others = [self.runner.next_deadline(), abandoned];
         own.into_iter().chain(others).flatten().min()
     }
@@ -314,13 +334,13 @@ impl<R: TaskRunner> Agent for TaskWorkerAgent<R> {
     }
 
     fn publish(&mut self) {
-        self.counts_before.plus(self.link.counts()).publish(&self.block);
+        self.links.counts().publish(&self.block);
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         if view.name != self.worker.name() {
             self.worker.name().clone_into(&mut view.name);
         }
-        view.is_linked = !self.finished && self.link.is_up();
-        view.why_down.clone_from(&self.why_down);
+        view.is_linked = !self.finished && self.links.all_up();
+        view.why_down = self.links.why_down().map(str::to_owned);
         view.running = self.worker.running();
         view.waiting = self.worker.waiting();
         view.stats = *self.worker.stats();

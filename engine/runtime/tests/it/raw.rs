@@ -137,6 +137,8 @@ impl Peer {
             epoch: 0_u32.into(),
             session: session.into(),
             features: 0_u64.into(),
+            queues: 1_u16.into(),
+            reserved: 0_u16.into(),
         };
         Handshake::write_welcome(&mut self.outgoing, &welcome);
         self.send();

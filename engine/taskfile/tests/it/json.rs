@@ -28,6 +28,7 @@ fn every_key_has_its_place() {
         retries: Some(5),
         after: vec!["b".to_owned(), "c".to_owned()],
         key: key_of(b"a-1"),
+        is_named: true,
     };
     assert_eq!(one(&line.replace('\n', " ")), expected);
     assert_eq!(expected.after_keys(), [key_of(b"b"), key_of(b"c")]);
@@ -42,7 +43,7 @@ fn a_command_is_enough() {
         (draft.kind, draft.priority, draft.memory, draft.cores_milli, draft.timeout, draft.retries);
     assert_eq!(found, expected);
     assert!(draft.name.is_empty() && draft.cwd.is_none() && draft.env.is_empty());
-    assert!(draft.after.is_empty());
+    assert!(draft.after.is_empty() && !draft.is_named);
     assert_eq!((draft.timeout_ms(), draft.attempts_max(3)), (0, 4));
 }
 

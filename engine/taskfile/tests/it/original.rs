@@ -25,6 +25,7 @@ fn a_line_has_type_priority_memory_cores_and_command() {
         retries: None,
         after: Vec::new(),
         key: key_of(line.as_bytes()),
+        is_named: false,
     };
     assert_eq!(one(&format!("# tasks\n{line}\n")), expected);
 }

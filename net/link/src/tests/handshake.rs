@@ -96,7 +96,7 @@ fn a_member_of_the_cluster_is_welcomed() {
         let (welcome, visitor) = shake(near.as_mut(), far.as_mut(), client, &SERVER);
         let (welcome, visitor) = (welcome.expect("a welcome"), visitor.expect("a visitor"));
         assert_eq!((welcome.shard.get(), welcome.session.get()), (SHARD, SERVER.session));
-        assert_eq!(welcome.epoch.get(), 5);
+        assert_eq!((welcome.epoch.get(), welcome.queues.get()), (5, 1));
         assert_eq!((visitor.role, visitor.from), (role, from));
         assert_eq!((visitor.session, visitor.slots), (CLIENT.session, 64));
         // Nothing of the handshake is left in the way of what follows.
@@ -205,6 +205,8 @@ fn a_welcome_of_another_version_or_shard_is_not_accepted() {
                 epoch: 0.into(),
                 session: SERVER.session.into(),
                 features: 0.into(),
+                queues: 1.into(),
+                reserved: 0.into(),
             };
             Handshake::write_welcome(far.outgoing(), &welcome);
             flush_all(far.as_mut());
@@ -279,7 +281,7 @@ fn a_longer_hello_of_another_version_is_told_that_the_version_is_the_reason() {
 }
 
 /// A bare socket, which can say anything, and the link that was accepted for it.
-fn stranger() -> (TcpStream, Box<dyn Link>) {
+pub(super) fn stranger() -> (TcpStream, Box<dyn Link>) {
     let mut listener = Listener::bind(&any_port(), LIMITS, 256).expect("a free port");
     let Endpoint::Tcp(address) = listener.endpoint().expect("a bound endpoint") else {
         panic!("not a TCP listener");
@@ -362,7 +364,7 @@ fn a_byte_that_was_corrupted_on_the_way_is_noticed_under_a_checksum() {
         true
     });
     flush_all(link.as_mut());
-    let mut welcome = [0; punctual_wire::FRAME_HEADER_BYTES + 32];
+    let mut welcome = [0; punctual_wire::FRAME_HEADER_BYTES + size_of::<Welcome>()];
     socket.read_exact(&mut welcome).expect("a welcome");
     assert_eq!(welcome[5], 0, "the handshake itself has no checksum");
 

@@ -25,31 +25,36 @@ fn sleep_until_bytes(link: &mut dyn Link, parker: &mut Parker) -> Result<(), Lin
     }
 }
 
+/// Has a core sleep at the far end until each of many messages and the end of the link wake it.
+pub(super) fn wake_again_and_again(kind: Kind, mut near: Box<dyn Link>, mut far: Box<dyn Link>) {
+    thread::scope(|scope| {
+        let sleeper = scope.spawn(move || {
+            let mut parker = Parker::new().expect("a place to sleep");
+            far.register(parker.handle()).expect("a link that can wake");
+            let mut rounds = 0;
+            while sleep_until_bytes(far.as_mut(), &mut parker).is_ok() {
+                rounds += 1;
+                write(far.outgoing(), rounds, 10);
+                far.flush().expect("an open link");
+            }
+            rounds
+        });
+        for round in 1..=ROUNDS {
+            write(near.outgoing(), round, 10);
+            near.flush().expect("an open link");
+            let answer = receive_messages(near.as_mut(), 1);
+            assert_eq!(answer, [[(round, text(round, 10))]], "{kind:?}");
+        }
+        drop(near);
+        assert_eq!(sleeper.join().expect("the sleeper ends well"), ROUNDS, "{kind:?}");
+    });
+}
+
 #[test]
 fn a_parked_core_is_woken_by_every_flush_and_by_the_end() {
     for kind in Kind::ALL {
-        let (mut near, mut far) = pair(kind, 256);
-        thread::scope(|scope| {
-            let sleeper = scope.spawn(move || {
-                let mut parker = Parker::new().expect("a place to sleep");
-                far.register(parker.handle()).expect("a link that can wake");
-                let mut rounds = 0;
-                while sleep_until_bytes(far.as_mut(), &mut parker).is_ok() {
-                    rounds += 1;
-                    write(far.outgoing(), rounds, 10);
-                    far.flush().expect("an open link");
-                }
-                rounds
-            });
-            for round in 1..=ROUNDS {
-                write(near.outgoing(), round, 10);
-                near.flush().expect("an open link");
-                let answer = receive_messages(near.as_mut(), 1);
-                assert_eq!(answer, [[(round, text(round, 10))]], "{kind:?}");
-            }
-            drop(near);
-            assert_eq!(sleeper.join().expect("the sleeper ends well"), ROUNDS, "{kind:?}");
-        });
+        let (near, far) = pair(kind, 256);
+        wake_again_and_again(kind, near, far);
     }
 }
 

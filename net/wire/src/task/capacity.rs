@@ -1,4 +1,4 @@
-//! What a worker offers.
+//! What a worker offers, and what of it is in use.
 
 use super::parts::flag;
 use crate::WireError;
@@ -18,6 +18,17 @@ pub struct Capacity {
     pub prefetch: u32,
     /// It takes no more.
     pub is_draining: bool,
+}
+
+/// What of a [`Capacity`] is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Occupancy {
+    /// Tasks that run.
+    pub slots: u32,
+    /// Bytes of memory that they asked for.
+    pub memory: u64,
+    /// Thousandths of a core that they asked for.
+    pub cores_milli: u32,
 }
 
 /// A [`Capacity`] as it is in messages.
@@ -51,5 +62,33 @@ impl CapacityBytes {
             prefetch: self.prefetch.get(),
             is_draining: flag(self.is_draining, "draining of a worker")?,
         })
+    }
+}
+
+/// An [`Occupancy`] as it is in messages.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct OccupancyBytes {
+    slots: U32,
+    memory: U64,
+    cores_milli: U32,
+}
+const _: () = assert!(size_of::<OccupancyBytes>() == 16);
+
+impl OccupancyBytes {
+    pub(super) fn new(occupancy: Occupancy) -> Self {
+        Self {
+            slots: U32::new(occupancy.slots),
+            memory: U64::new(occupancy.memory),
+            cores_milli: U32::new(occupancy.cores_milli),
+        }
+    }
+
+    pub(super) fn read(&self) -> Occupancy {
+        Occupancy {
+            slots: self.slots.get(),
+            memory: self.memory.get(),
+            cores_milli: self.cores_milli.get(),
+        }
     }
 }

@@ -55,12 +55,24 @@ pub enum TaskFault {
     /// The client has asked for too much at once.
     #[error("the queue is still busy with what was asked before; ask again when that is answered")]
     Busy = 5,
+    /// A job was to get a number that it cannot have.
+    #[error(
+        "the job has another number already, or the number is another job's; open it at queue 0 \
+        first, and at the others with the number from there"
+    )]
+    JobNumber = 6,
 }
 
 impl TaskFault {
     /// All, in the order of their codes.
-    pub const ALL: [Self; 5] =
-        [Self::UnknownJob, Self::TooManyJobs, Self::BadName, Self::UnknownWorker, Self::Busy];
+    pub const ALL: [Self; 6] = [
+        Self::UnknownJob,
+        Self::TooManyJobs,
+        Self::BadName,
+        Self::UnknownWorker,
+        Self::Busy,
+        Self::JobNumber,
+    ];
 
     /// The fault with this code.
     #[must_use]

@@ -2,6 +2,17 @@
 
 use std::fmt;
 
+/// Most queues of one task server.
+pub const QUEUES_MAX: u16 = 64;
+
+/// The queue among `queues` that has what this is the hash of. Equal shares of all hashes in their
+/// order, so it costs a multiplication and no division.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the product's high half is below a u16")]
+pub fn queue_of_hash(hash: u64, queues: u16) -> u16 {
+    ((u128::from(hash) * u128::from(queues)) >> 64) as u16
+}
+
 /// A task for ever: the queue shard that has it, and which of its tasks it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TaskId(pub u64);
@@ -9,11 +20,13 @@ pub struct TaskId(pub u64);
 impl TaskId {
     /// Bits of the sequence; the shard is above.
     const SEQUENCE_BITS: u32 = 48;
+    /// The highest sequence.
+    pub const SEQUENCE_MAX: u64 = (1 << Self::SEQUENCE_BITS) - 1;
 
     /// The `sequence`-th task of a shard.
     #[must_use]
     pub fn new(shard: u16, sequence: u64) -> Self {
-        debug_assert!(sequence < 1 << Self::SEQUENCE_BITS, "a shard has at most 2^48 tasks");
+        debug_assert!(sequence <= Self::SEQUENCE_MAX, "a shard has at most 2^48 tasks");
         Self(u64::from(shard) << Self::SEQUENCE_BITS | sequence)
     }
 
@@ -26,7 +39,7 @@ impl TaskId {
     /// Which of its tasks, counted from 1.
     #[must_use]
     pub fn sequence(self) -> u64 {
-        self.0 & ((1 << Self::SEQUENCE_BITS) - 1)
+        self.0 & Self::SEQUENCE_MAX
     }
 }
 
@@ -47,7 +60,7 @@ impl std::str::FromStr for TaskId {
         let (shard, sequence) = text.split_once('.').unwrap_or(("0", text));
         let sequence: u64 = sequence.parse()?;
         // Out of range is answered like any number that no task has.
-        Ok(Self::new(shard.parse()?, sequence.min((1 << Self::SEQUENCE_BITS) - 1)))
+        Ok(Self::new(shard.parse()?, sequence.min(Self::SEQUENCE_MAX)))
     }
 }
 
@@ -55,7 +68,16 @@ impl std::str::FromStr for TaskId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TaskKey(pub u128);
 
-/// A job, by the number that its queue gave it.
+impl TaskKey {
+    /// The queue among `queues` that has the task, unless it is named or comes after others: those
+    /// are, all of a job, where [`queue_of_hash`] of the job's name says.
+    #[must_use]
+    pub fn queue(self, queues: u16) -> u16 {
+        queue_of_hash((self.0 >> 64) as u64, queues)
+    }
+}
+
+/// A job, by the number that queue 0 of its server gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct JobId(pub u32);
 

@@ -19,9 +19,11 @@ mod to_queue;
 mod to_queue_bytes;
 mod view;
 
-pub use capacity::Capacity;
+pub use capacity::{Capacity, Occupancy};
 pub use fault::{RefusedTask, TaskFault};
-pub use ids::{Attempt, JobId, StateSet, TaskId, TaskKey, TaskState, UnknownState};
+pub use ids::{
+    Attempt, JobId, QUEUES_MAX, StateSet, TaskId, TaskKey, TaskState, UnknownState, queue_of_hash,
+};
 pub use latencies::{BUCKETS_MAX, Distribution};
 pub use parts::TEXT_BYTES_MAX;
 pub use payload::{PAYLOAD_BYTES_MAX, PayloadKind, TaskPayload, Variables};

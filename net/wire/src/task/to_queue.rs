@@ -1,6 +1,8 @@
 //! What clients and workers tell a task queue.
 
-use super::{Attempt, Capacity, JobId, ReturnReason, Selection, TaskEnd, TaskId, TaskSpec};
+use super::{
+    Attempt, Capacity, JobId, Occupancy, ReturnReason, Selection, TaskEnd, TaskId, TaskSpec,
+};
 
 /// What is to be done with tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +48,9 @@ pub enum ToQueue<'a> {
     OpenJob {
         /// Comes back with the answer.
         request: u32,
+        /// The number that it must get, or have: the one that queue 0 gave it, when the client
+        /// opens it at another queue of the server. `u32::MAX` is none.
+        job: Option<JobId>,
         /// At most [`JOB_NAME_BYTES_MAX`](super::JOB_NAME_BYTES_MAX) bytes.
         name: &'a [u8],
     },
@@ -131,6 +136,11 @@ pub enum ToQueue<'a> {
     Credit {
         /// What.
         capacity: Capacity,
+    },
+    /// From a worker of several queues: so much of what it offers is in use by tasks of the others.
+    Occupied {
+        /// How much now, instead of what it said before.
+        by_others: Occupancy,
     },
     /// From a worker: a run ended.
     Report {

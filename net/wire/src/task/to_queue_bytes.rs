@@ -1,6 +1,6 @@
 //! The messages of `Task` frames: how they are written and read.
 
-use super::capacity::CapacityBytes;
+use super::capacity::{CapacityBytes, OccupancyBytes};
 use super::parts::{TEXT_BYTES_MAX, cut, flag, head, len16, part, put, text, unknown, within};
 use super::report::{EndHead, RunBytes, SeqRun};
 use super::spec::SpecHead;
@@ -27,6 +27,10 @@ const REPORT: u8 = 13;
 const RETURN: u8 = 14;
 const BEAT: u8 = 15;
 const LATENCIES: u8 = 16;
+const OCCUPIED: u8 = 17;
+
+/// Stands for the number of a job that is to get any.
+const ANY_JOB: u32 = u32::MAX;
 
 /// For errors.
 const WHAT: &str = "message to a task queue";
@@ -38,6 +42,15 @@ const KIND: FrameKind = FrameKind::Task;
 struct BareRequest {
     tag: u8,
     request: U32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct OpenJobHead {
+    tag: u8,
+    request: U32,
+    job: U32,
+    name_len: U16,
 }
 
 /// A request about a name, which follows.
@@ -105,6 +118,13 @@ struct CreditBytes {
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
+struct OccupiedBytes {
+    tag: u8,
+    by_others: OccupancyBytes,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
 struct ReportHead {
     tag: u8,
     run: SeqRun,
@@ -134,9 +154,7 @@ impl ToQueue<'_> {
     #[inline]
     pub fn write(&self, out: &mut BatchWriter) {
         match *self {
-            Self::OpenJob { request, name } => {
-                put_name(out, OPEN_JOB, request, cut(name, JOB_NAME_BYTES_MAX));
-            }
+            Self::OpenJob { request, job, name } => put_open_job(out, request, job, name),
             Self::Submit { ticket, spec } => {
                 let (ticket, head) = (U64::new(ticket), SpecHead::new(&spec));
                 put(out, KIND, &SubmitHead { tag: SUBMIT, ticket, spec: head }, spec.parts());
@@ -164,6 +182,10 @@ impl ToQueue<'_> {
             Self::Credit { capacity } => {
                 let capacity = CapacityBytes::new(capacity);
                 put(out, KIND, &CreditBytes { tag: CREDIT, capacity }, []);
+            }
+            Self::Occupied { by_others } => {
+                let by_others = OccupancyBytes::new(by_others);
+                put(out, KIND, &OccupiedBytes { tag: OCCUPIED, by_others }, []);
             }
             Self::Report { seq, task, attempt, end } => {
                 let run = SeqRun::new(seq, task, attempt);
@@ -193,6 +215,17 @@ fn put_bare(out: &mut BatchWriter, tag: u8, request: u32) {
 
 fn put_name(out: &mut BatchWriter, tag: u8, request: u32, name: &[u8]) {
     let head = NameRequest { tag, request: U32::new(request), name_len: len16(name) };
+    put(out, KIND, &head, [name]);
+}
+
+fn put_open_job(out: &mut BatchWriter, request: u32, job: Option<JobId>, name: &[u8]) {
+    let name = cut(name, JOB_NAME_BYTES_MAX);
+    let head = OpenJobHead {
+        tag: OPEN_JOB,
+        request: U32::new(request),
+        job: U32::new(job.map_or(ANY_JOB, |job| job.0)),
+        name_len: len16(name),
+    };
     put(out, KIND, &head, [name]);
 }
 
@@ -260,7 +293,9 @@ impl<'a> ToQueue<'a> {
                 let (seq, task, attempt) = head.run.read();
                 Ok(Self::Report { seq, task, attempt, end: head.end.read(rest)? })
             }
-            Some(&tag @ (ENLIST..=CREDIT | RETURN | BEAT)) => Self::read_of_worker(tag, rest),
+            Some(&tag @ (ENLIST..=CREDIT | RETURN | BEAT | OCCUPIED)) => {
+                Self::read_of_worker(tag, rest)
+            }
             Some(&tag) => Self::read_request(tag, rest),
             None => Err(WireError::Truncated { what: WHAT }),
         }
@@ -270,10 +305,12 @@ impl<'a> ToQueue<'a> {
     fn read_request(tag: u8, rest: &mut &'a [u8]) -> Result<Self, WireError> {
         Ok(match tag {
             OPEN_JOB => {
-                let head: &NameRequest = head(rest, WHAT)?;
-                let (request, len) = (head.request.get(), usize::from(head.name_len.get()));
+                let head: &OpenJobHead = head(rest, WHAT)?;
+                let (request, job) = (head.request.get(), head.job.get());
+                let job = (job != ANY_JOB).then_some(JobId(job));
+                let len = usize::from(head.name_len.get());
                 within(len, JOB_NAME_BYTES_MAX, "the length of a job's name in bytes")?;
-                Self::OpenJob { request, name: part(rest, len, WHAT)? }
+                Self::OpenJob { request, job, name: part(rest, len, WHAT)? }
             }
             WATCH => {
                 let bytes: &WatchBytes = head(rest, WHAT)?;
@@ -333,6 +370,9 @@ impl<'a> ToQueue<'a> {
             }
             HELD => head::<u8>(rest, WHAT).map(|_| Self::Held)?,
             CREDIT => Self::Credit { capacity: head::<CreditBytes>(rest, WHAT)?.capacity.read()? },
+            OCCUPIED => {
+                Self::Occupied { by_others: head::<OccupiedBytes>(rest, WHAT)?.by_others.read() }
+            }
             RETURN => {
                 let bytes: &ReturnBytes = head(rest, WHAT)?;
                 let reason = ReturnReason::from_code(bytes.reason)

@@ -1,6 +1,7 @@
 //! The frames of the handshake: they come back as they were said, and nothing else passes for one.
 
 use proptest::prelude::*;
+use punctual_wire::task::QUEUES_MAX;
 use punctual_wire::{
     BatchWriter, CloseReason, Features, Frame, FrameKind, Handshake, Hello, Limits, MAGIC, Role,
     VERSION, Welcome, WireError,
@@ -33,6 +34,8 @@ fn welcome() -> Welcome {
         epoch: 7.into(),
         session: 99.into(),
         features: 0.into(),
+        queues: 1.into(),
+        reserved: 0.into(),
     }
 }
 
@@ -56,6 +59,7 @@ proptest! {
         (epoch, shard, from, slots) in any::<(u32, u16, u16, u32)>(),
         (session, cluster, features) in any::<(u64, u64, u64)>(),
         role in proptest::sample::select(ROLES.to_vec()),
+        queues in 1..=QUEUES_MAX,
     ) {
         let hello = Hello {
             role: role as u8,
@@ -76,6 +80,7 @@ proptest! {
             epoch: epoch.into(),
             session: session.into(),
             features: features.into(),
+            queues: queues.into(),
             ..welcome()
         };
         let read = framed(|out| Handshake::write_welcome(out, &welcome), Handshake::read_welcome);
@@ -107,7 +112,29 @@ fn a_shard_says_in_its_hello_which_one_it_is() {
     Handshake::write_hello(&mut out, &said);
     let body = &out.sealed()[punctual_wire::FRAME_HEADER_BYTES..];
     // Version, role, nothing, the shard that is wanted, the shard that asks.
-    assert_eq!(body[8..16], [2, 0, 3, 0, 3, 0, 0x0b, 0x0a]);
+    assert_eq!(body[8..16], [3, 0, 3, 0, 3, 0, 0x0b, 0x0a]);
+}
+
+#[test]
+fn a_task_server_says_at_the_end_of_its_welcome_how_many_queues_it_has() {
+    let said = Welcome { queues: QUEUES_MAX.into(), ..welcome() };
+    let mut out = BatchWriter::new(Limits::DEFAULT, 256, false);
+    Handshake::write_welcome(&mut out, &said);
+    let body = &out.sealed()[punctual_wire::FRAME_HEADER_BYTES..];
+    // Version, the queue that answers, epoch, session, features, queues, nothing.
+    assert_eq!(body[8..16], [3, 0, 3, 0, 7, 0, 0, 0]);
+    assert_eq!(body[16..32], [99_u64.to_le_bytes(), [0; 8]].concat());
+    assert_eq!(body[32..], [64, 0, 0, 0]);
+}
+
+#[test]
+fn a_welcome_to_more_queues_than_there_may_be_or_to_none_is_refused() {
+    for queues in [0, QUEUES_MAX + 1, u16::MAX] {
+        let welcome = Welcome { queues: queues.into(), ..welcome() };
+        let error = Handshake::read_welcome(&frame(FrameKind::Welcome, welcome.as_bytes())).err();
+        let value = u64::from(queues);
+        assert_eq!(error, Some(WireError::UnknownValue { what: "number of queues", value }));
+    }
 }
 
 #[test]

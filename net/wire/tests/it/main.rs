@@ -11,5 +11,6 @@ mod peers;
 mod samples;
 mod stamped;
 mod task_limits;
+mod task_queues;
 mod task_samples;
 mod tasks;

@@ -117,8 +117,9 @@ fn lengthen(number: &mut [u8]) {
 #[test]
 fn a_job_whose_name_is_too_long_is_not_opened() {
     let name = [b'j'; JOB_NAME_BYTES_MAX];
-    let mut bytes = written(|out| ToQueue::OpenJob { request: 1, name: &name }.write(out));
-    lengthen(&mut bytes[5..7]);
+    let mut bytes =
+        written(|out| ToQueue::OpenJob { request: 1, job: None, name: &name }.write(out));
+    lengthen(&mut bytes[9..11]);
     let error =
         WireError::OverLimit { what: "the length of a job's name in bytes", value: 256, max: 255 };
     assert_eq!(read_to_queue(1, &bytes), Err(error));
@@ -144,7 +145,8 @@ fn a_payload_over_the_limit_is_refused() {
 #[test]
 fn names_that_are_too_long_are_cut_between_characters() {
     let name = |bytes: &[u8]| {
-        let body = written(|out| ToQueue::OpenJob { request: 1, name: bytes }.write(out));
+        let body =
+            written(|out| ToQueue::OpenJob { request: 1, job: None, name: bytes }.write(out));
         match read_to_queue(1, &body).expect("a message")[..] {
             [ToQueue::OpenJob { name, .. }] => name.to_vec(),
             ref other => panic!("{other:?}"),

@@ -3,13 +3,15 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use punctual_wire::task::{
-    After, Attempt, Capacity, Captured, Distribution, EndKind, JobId, JobRow, QueuePush,
+    After, Attempt, Capacity, Captured, Distribution, EndKind, JobId, JobRow, Occupancy, QueuePush,
     RefusedTask, ReturnReason, Selection, StateCounts, StateSet, TaskEnd, TaskFault, TaskId,
     TaskKey, TaskRow, TaskSpec, TaskState, TaskTimes, ToQueue, Verb, WorkerRow,
 };
 
-/// How many kinds of messages there are to a queue, and as many from it.
-pub(crate) const KINDS: usize = 16;
+/// How many kinds of messages there are to a queue,
+pub(crate) const TO_QUEUE_KINDS: usize = 17;
+/// and how many from it.
+pub(crate) const PUSH_KINDS: usize = 16;
 
 /// What messages of any kind are made of; what a kind does not need is not used.
 #[derive(Debug, Clone)]
@@ -115,7 +117,11 @@ impl Fields {
         let (task, attempt) = (TaskId(self.words[0]), Attempt(self.halves[0]));
         let (seq, name) = (self.words[1], self.texts[0].as_slice());
         match kind {
-            0 => ToQueue::OpenJob { request, name },
+            0 => {
+                // The last number stands for none.
+                let job = self.flags[0].then_some(JobId(limit.min(u32::MAX - 1)));
+                ToQueue::OpenJob { request, job, name }
+            }
             1 => ToQueue::Submit { ticket: self.words[5], spec: self.spec() },
             2 => {
                 let job = self.flags[0].then_some(JobId(limit));
@@ -148,7 +154,11 @@ impl Fields {
                 let [memory_free, ..] = self.words;
                 ToQueue::Beat { memory_free, cores_used_milli: request, running: limit }
             }
-            _ => ToQueue::Latencies { request },
+            15 => ToQueue::Latencies { request },
+            _ => {
+                let (memory, cores_milli) = (self.words[0], self.halves[2]);
+                ToQueue::Occupied { by_others: Occupancy { slots: limit, memory, cores_milli } }
+            }
         }
     }
 
@@ -280,9 +290,9 @@ fn fields() -> impl Strategy<Value = Fields> {
 }
 
 pub(crate) fn said() -> impl Strategy<Value = Said> {
-    (any::<bool>(), 0..KINDS, fields()).prop_map(|(to_queue, kind, fields)| Said {
-        to_queue,
-        kind,
-        fields,
-    })
+    let kind = prop_oneof![
+        (0..TO_QUEUE_KINDS).prop_map(|kind| (true, kind)),
+        (0..PUSH_KINDS).prop_map(|kind| (false, kind)),
+    ];
+    (kind, fields()).prop_map(|((to_queue, kind), fields)| Said { to_queue, kind, fields })
 }

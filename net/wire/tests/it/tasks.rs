@@ -1,13 +1,13 @@
 //! Messages of the task farm: they come back as they were said, in few bytes, and each mistake in
 //! them gets the error that names it.
 
-use crate::task_samples::{Fields, KINDS, said};
+use crate::task_samples::{Fields, PUSH_KINDS, TO_QUEUE_KINDS, said};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use punctual_wire::task::{
-    After, Attempt, Captured, Distribution, EndKind, JobId, PayloadKind, PushReader, QueuePush,
-    RefusedTask, ReturnReason, Selection, StateCounts, TaskEnd, TaskFault, TaskId, TaskKey,
-    TaskPayload, TaskSpec, TaskState, ToQueue, ToQueueReader, Variables, Verb,
+    After, Attempt, Captured, Distribution, EndKind, JobId, Occupancy, PayloadKind, PushReader,
+    QueuePush, RefusedTask, ReturnReason, Selection, StateCounts, TaskEnd, TaskFault, TaskId,
+    TaskKey, TaskPayload, TaskSpec, TaskState, ToQueue, ToQueueReader, Variables, Verb,
 };
 use punctual_wire::{
     BatchWriter, FRAME_HEADER_BYTES, Frame, FrameKind, FrameReader, Limits, WireError,
@@ -124,17 +124,20 @@ proptest! {
 #[test]
 fn each_kind_of_message_has_a_tag_of_its_own() {
     let fields = Fields::some();
-    for kind in 0..KINDS {
+    for kind in 0..TO_QUEUE_KINDS {
         let to_queue = written(|out| fields.to_queue(kind).write(out));
+        assert_eq!(usize::from(to_queue[0]), kind + 1);
+    }
+    for kind in 0..PUSH_KINDS {
         let push = written(|out| fields.push(kind).write(out));
-        assert_eq!([to_queue[0], push[0]].map(usize::from), [kind + 1, kind + 1]);
+        assert_eq!(usize::from(push[0]), kind + 1);
     }
 }
 
 #[test]
 fn a_message_of_the_task_farm_that_is_cut_anywhere_is_cut_short() {
     let fields = Fields::some();
-    for kind in 0..KINDS {
+    for kind in 0..TO_QUEUE_KINDS {
         let whole = written(|out| fields.to_queue(kind).write(out));
         for cut in 0..whole.len() {
             let error = read_to_queue(1, &whole[..cut]).expect_err("it was cut");
@@ -143,6 +146,8 @@ fn a_message_of_the_task_farm_that_is_cut_anywhere_is_cut_short() {
         let long = [&whole[..], &[0]].concat();
         let trailing = WireError::Trailing { what: "the last message to a task queue", bytes: 1 };
         assert_eq!(read_to_queue(1, &long), Err(trailing));
+    }
+    for kind in 0..PUSH_KINDS {
         let whole = written(|out| fields.push(kind).write(out));
         for cut in 0..whole.len() {
             let error = read_pushes(1, &whole[..cut]).expect_err("it was cut");
@@ -189,7 +194,7 @@ type Code = (usize, usize, u8, &'static str);
 #[test]
 fn a_message_to_a_queue_with_an_unknown_code_is_refused() {
     let codes: [Code; 11] = [
-        (0, 0, 17, "tag of a message to a task queue"),
+        (0, 0, 18, "tag of a message to a task queue"),
         (1, 57, 0, "number of attempts of a task"),
         (2, 1, 2, "flags of a watch"),
         (3, 1, 2, "flags of a query"),
@@ -210,7 +215,7 @@ fn a_message_to_a_queue_with_an_unknown_code_is_refused() {
         let error = WireError::UnknownValue { what, value: value.into() };
         assert_eq!(read_to_queue(1, &bytes), Err(error));
     }
-    for tag in [0, 17, u8::MAX] {
+    for tag in [0, 18, u8::MAX] {
         let what = "tag of a message to a task queue";
         let error = WireError::UnknownValue { what, value: tag.into() };
         assert_eq!(read_to_queue(1, &[tag; 200]), Err(error));
@@ -228,7 +233,7 @@ fn a_message_of_a_queue_with_an_unknown_code_is_refused() {
         (6, 30, 2, "draining of a worker"),
         (7, 1, 2, "flags of the end of an answer"),
         (8, 1, 0, "fault of a request"),
-        (8, 1, 6, "fault of a request"),
+        (8, 1, 7, "fault of a request"),
     ];
     let fields = Fields::some();
     for (kind, place, value, what) in codes {
@@ -360,6 +365,13 @@ fn the_page_on_the_wire_format_shows_what_becomes_of_a_task() {
         after: After::new(&after),
         payload: &payload,
     };
+    let by_others = Occupancy { slots: 2, memory, cores_milli: 1_500 };
+    let open_job = |job| ToQueue::OpenJob { request: 1, job, name: b"sweep" };
+    assert_shows("open-job", |out| {
+        open_job(None).write(out);
+        open_job(Some(JobId(1))).write(out);
+    });
+    assert_shows("occupied", |out| ToQueue::Occupied { by_others }.write(out));
     assert_shows("submit", |out| ToQueue::Submit { ticket: 9, spec }.write(out));
     let (task, attempt, job) = (TaskId(7), Attempt(1), b"sweep");
     assert_shows("lease", |out| {

@@ -99,7 +99,11 @@ pub fn calibrate(
     for _ in 0..PASSES {
         costs = fit(points, &corrections, start.costs(), costs);
         let about = format!("fitted to {} runs", points.len());
-        let model = ServiceModel::from_costs(&about, costs);
+        let model = ServiceModel {
+            call_ns: start.call_ns,
+            procedures: start.procedures.clone(),
+            ..ServiceModel::from_costs(&about, costs)
+        };
         let fits = points.iter().map(|point| try_out(point, &model));
         let fits = fits.collect::<Result<Vec<PointFit>, _>>()?;
         let mut error = 0.0;
@@ -121,7 +125,7 @@ pub fn calibrate(
 
 /// Simulates a run.
 fn try_out(point: &CalibrationPoint, model: &ServiceModel) -> Result<PointFit, CalibrationError> {
-    let report = run(&point.config(model), &mut |_| {});
+    let report = run(&point.config(model), &point.workload(), &mut |_| {});
     let report =
         report.map_err(|source| CalibrationError::Point { name: point.name.clone(), source })?;
     Ok(PointFit {

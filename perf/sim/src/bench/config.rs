@@ -3,14 +3,12 @@
 use super::network::SimNetwork;
 use super::service::{ServiceError, ServiceModel};
 use punctual_core::OwdConfig;
-use punctual_wire::{Limits, PARTICIPANTS_MAX, TxnSequence};
+use punctual_wire::{Limits, TxnSequence};
 use std::time::Duration;
 use thiserror::Error;
 
 /// Most pairs of a coordinator and a shard: each takes some hundred bytes.
 const PAIRS_MAX: u64 = 4_000_000;
-/// Most keys: their tables are kept for all coordinators together.
-const KEYS_MAX: u64 = 1 << 24;
 /// The longest part of a run, in virtual time.
 const PART_MAX: Duration = Duration::from_hours(1);
 /// A piece without an answer is sent again after this, if the network is quick.
@@ -35,7 +33,8 @@ pub enum SimArrivals {
     Constant,
 }
 
-/// A run: a cluster, the machines and the network that it is on, and its load.
+/// A run: a cluster, the machines and the network that it is on, and when it has to do something.
+/// What it has to do is a [workload](punctual_load::workload::Workload).
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimBenchConfig {
     /// Shards.
@@ -48,18 +47,6 @@ pub struct SimBenchConfig {
     pub rate: Option<f64>,
     /// How they are spread.
     pub arrivals: SimArrivals,
-    /// Distinct keys of a transaction.
-    pub ops: u16,
-    /// Share of the operations that read, 0 to 1; the others add one.
-    pub reads: f64,
-    /// Share of the transactions that touch several shards, 0 to 1.
-    pub cross: f64,
-    /// Shards that each of those touches, exactly.
-    pub span: u16,
-    /// Keys.
-    pub keys: u64,
-    /// Exponent of the keys' popularity; 0 is uniform.
-    pub skew: f64,
     /// Most messages in a frame.
     pub batch: u16,
     /// What a stamp has beyond the longest one-way delay.
@@ -89,7 +76,7 @@ pub struct SimBenchConfig {
 }
 
 impl Default for SimBenchConfig {
-    /// What `bench micro` does without options, but with fewer keys.
+    /// What a bench does without options.
     fn default() -> Self {
         Self {
             shards: 1,
@@ -97,12 +84,6 @@ impl Default for SimBenchConfig {
             in_flight: 1024,
             rate: None,
             arrivals: SimArrivals::default(),
-            ops: 10,
-            reads: 0.5,
-            cross: 0.0,
-            span: 2,
-            keys: 100_000,
-            skew: 0.0,
             batch: 64,
             headroom: Duration::from_micros(2),
             epsilon: Duration::ZERO,
@@ -142,33 +123,19 @@ pub enum SimBenchError {
         /// The limit.
         max: u64,
     },
-    /// Shards that a transaction cannot touch.
+    /// The workload does not fit the cluster, or can go no further.
+    #[error("{0}")]
+    Workload(String),
+    /// More in the stores than there is memory for.
     #[error(
-        "a transaction cannot touch {span} shards: it has {ops} operations, and of {shards} \
-             shards it may touch 2 to 64; change the span"
+        "the stores take {bytes} bytes, more than the {max} that a simulation may have; give the \
+         workload less to load, or a shorter run"
     )]
-    Span {
-        /// Shards to be touched.
-        span: u16,
-        /// Operations of a transaction.
-        ops: u16,
-        /// Shards that there are.
-        shards: u16,
-    },
-    /// A shard has not enough keys.
-    #[error(
-        "shard {shard} has only {count} of {keys} keys, and a transaction takes up to {needed} \
-             of them; give more keys or fewer operations"
-    )]
-    TooFewKeys {
-        /// Which shard.
-        shard: u16,
-        /// Keys that it has.
-        count: usize,
-        /// Keys in all.
-        keys: usize,
-        /// Keys that a transaction takes of it at most.
-        needed: u16,
+    StoresTooLarge {
+        /// What they take.
+        bytes: u64,
+        /// The limit.
+        max: u64,
     },
     /// The network makes no sense.
     #[error("the network {name} has {flaw}; correct its description")]
@@ -189,7 +156,7 @@ impl SimBenchConfig {
     /// # Errors
     /// The first thing that stands against it.
     pub fn check(&self) -> Result<(), SimBenchError> {
-        let Self { shards, coordinators, ops, span, .. } = *self;
+        let Self { shards, coordinators, .. } = *self;
         let slots_max = f64::from(TxnSequence::SLOTS_MAX);
         let rate_min = f64::from(coordinators) / 1e3;
         let cores = [
@@ -202,11 +169,6 @@ impl SimBenchConfig {
             ("the number of coordinators", f64::from(coordinators), 1.0, 1e6),
             ("the number in flight", f64::from(self.in_flight), 1.0, slots_max),
             ("the rate a second", self.rate.unwrap_or(rate_min), rate_min, 1e9),
-            ("the number of operations", ops.into(), 1.0, Limits::DEFAULT.ops_max.into()),
-            ("the share of reads", self.reads, 0.0, 1.0),
-            ("the share across shards", self.cross, 0.0, 1.0),
-            ("the number of keys", self.keys as f64, 1.0, KEYS_MAX as f64),
-            ("the skew", self.skew, 0.0, 100.0),
             ("the batch", self.batch.into(), 1.0, Limits::DEFAULT.batch_max.into()),
             ("the number of shard cores", cores[0], 1.0, f64::from(shards)),
             ("the number of coordinator cores", cores[1], 1.0, f64::from(coordinators)),
@@ -225,29 +187,10 @@ impl SimBenchConfig {
         if pairs > PAIRS_MAX {
             return Err(SimBenchError::TooManyPairs { pairs, max: PAIRS_MAX });
         }
-        let span_max = shards.min(ops).min(PARTICIPANTS_MAX as u16);
-        if self.cross > 0.0 && !(2..=span_max).contains(&span) {
-            return Err(SimBenchError::Span { span, ops, shards });
-        }
         if let Some(flaw) = self.network.flaw() {
             return Err(SimBenchError::Network { name: self.network.name.clone(), flaw });
         }
         Ok(self.service.check()?)
-    }
-
-    /// Keys of one shard in a transaction, at most.
-    pub(super) fn keys_needed(&self) -> u16 {
-        if self.cross >= 1.0 { self.ops.div_ceil(self.span) } else { self.ops }
-    }
-
-    /// Most shards of a transaction.
-    pub(super) fn span_max(&self) -> u16 {
-        if self.cross > 0.0 { self.span } else { 1 }
-    }
-
-    /// Whether there are probers: as in the engine they are of use where there are stamps.
-    pub(super) fn has_probers(&self) -> bool {
-        self.cross > 0.0
     }
 
     pub(super) fn request_timeout(&self) -> Duration {
@@ -264,10 +207,9 @@ impl SimBenchConfig {
         HOLD_MIN.max(self.network.longest() * WAYS) + self.headroom + self.epsilon
     }
 
-    /// Transactions that a coordinator makes in one turn: as many as fill a frame for each of a few
-    /// shards, as `bench micro` does.
-    pub(super) fn burst(&self) -> u32 {
-        let shards_each = 1.0 + self.cross * f64::from(self.span.saturating_sub(1));
+    /// Transactions that a coordinator makes in one turn, of which each is on so many shards: as
+    /// many as fill a frame for each of a few shards, as in a real bench.
+    pub(super) fn burst(&self, shards_each: f64) -> u32 {
         let frames = (f64::from(self.shards) / shards_each).clamp(1.0, BURST_FRAMES_MAX);
         (f64::from(self.batch.max(BURST_MIN)) * frames).round() as u32
     }
@@ -284,18 +226,15 @@ mod tests {
 
     #[test]
     fn what_stands_against_a_run_is_said_with_its_value() {
-        let two = SimBenchConfig { shards: 2, cross: 0.5, ..SimBenchConfig::default() };
+        let two = SimBenchConfig { shards: 2, ..SimBenchConfig::default() };
         two.check().expect("nothing against it");
         let nowhere = SimNetwork { shards_at: Vec::new(), ..two.network.clone() };
         let mut service = two.service.clone();
         service.wire_ns = -1.0;
         let cases = [
-            (SimBenchConfig { reads: 1.5, ..two.clone() }, "the share of reads is 1.5"),
-            (SimBenchConfig { skew: f64::NAN, ..two.clone() }, "the skew is NaN"),
+            (SimBenchConfig { in_flight: 0, ..two.clone() }, "the number in flight is 0"),
             (SimBenchConfig { rate: Some(0.0), ..two.clone() }, "the rate a second is 0"),
             (SimBenchConfig { shard_cores: Some(3), ..two.clone() }, "shard cores is 3"),
-            (SimBenchConfig { span: 3, ..two.clone() }, "cannot touch 3 shards"),
-            (SimBenchConfig { span: 1, ..two.clone() }, "cannot touch 1 shards"),
             (SimBenchConfig { network: nowhere, ..two.clone() }, "no place for its shards"),
             (SimBenchConfig { service, ..two.clone() }, "wire_ns of the service model is -1"),
             (

@@ -1,21 +1,22 @@
 //! A coordinator worker and the load on it.
 
-use super::choose::{Choice, Keyspace};
 use super::config::{SimArrivals, SimBenchConfig};
 use super::estimates::Estimates;
 use super::ledger::{Flight, Ledger};
 use super::network::bound_ns;
 use super::post::{Layout, Parcel, Post, ShardWriters};
-use super::random::{exponential, fraction};
+use super::random::exponential;
 use super::service::{Costs, Turn};
 use super::shard::ShardNode;
+use super::source::Sources;
 use super::world::{shown, true_time};
 use crate::rng::Rng;
 use punctual_core::{
     Completion, Coordinator, CoordinatorConfig, EstimatorKind, Nanos, OwdConfig, OwdSample,
     SessionId, ShardId, SubmitError, Transaction,
 };
-use punctual_wire::{FrameReader, Limits, TxnSequence, WordOp};
+use punctual_load::workload::{Generator, Workload};
+use punctual_wire::{FrameReader, Limits, TxnSequence};
 use std::time::Duration;
 
 /// A piece that met a busy shard is sent again after this, and a transaction that was not taken is
@@ -37,8 +38,6 @@ enum Pace {
 #[derive(Debug)]
 struct Blocked {
     transaction: Transaction,
-    choice: Choice,
-    adds: Vec<(u16, u16)>,
     flight: Flight,
     /// When it is submitted again, if there is no turn before.
     again_at: i64,
@@ -56,78 +55,69 @@ pub(super) struct CoordinatorNode {
     rng: Rng,
     /// By slot.
     flights: Vec<Flight>,
-    /// Increments on each shard, so many places for each slot.
-    adds: Vec<(u16, u16)>,
     blocked: Option<Box<Blocked>>,
     /// Nothing will be submitted any more.
     is_done: bool,
 }
 
+/// What was done: the figures, and the account that the generators keep.
+#[derive(Debug)]
+pub(super) struct Books<G> {
+    pub(super) ledger: Ledger,
+    pub(super) sources: Sources<G>,
+}
+
+impl<G: Generator> Books<G> {
+    /// A transaction of a coordinator has ended.
+    fn ended(&mut self, coordinator: u32, now: i64, flights: &[Flight], mut done: Completion<'_>) {
+        let flight = &flights[usize::from(done.sequence.slot())];
+        self.ledger.ended(now, flight, &done);
+        self.sources.ended(coordinator, flight.slot, &mut done);
+    }
+}
+
 /// What all coordinators have in common, and what they use during a turn and leave empty.
 #[derive(Debug)]
-pub(super) struct CoordinatorDesk {
+pub(super) struct CoordinatorDesk<G> {
     layout: Layout,
     pub(super) costs: Costs,
     burst: u32,
     in_flight: u32,
-    ops: u16,
-    span: u16,
-    cross: f64,
-    reads: f64,
     /// Headroom and epsilon together.
     wait_ns: i64,
-    pub(super) keyspace: Keyspace,
     pub(super) writers: ShardWriters,
-    pub(super) ledger: Ledger,
+    pub(super) books: Books<G>,
     /// Coordinators that have something to submit still, in an open loop.
     pub(super) open: u32,
+    /// Why the workload can go no further.
+    pub(super) failed: Option<String>,
     transaction: Transaction,
-    choice: Choice,
-    made: Vec<(u16, u16)>,
     places: Vec<usize>,
 }
 
-impl CoordinatorDesk {
-    pub(super) fn new(config: &SimBenchConfig, keyspace: Keyspace, begin: i64) -> Self {
+impl<G: Generator> CoordinatorDesk<G> {
+    pub(super) fn new<W: Workload<Generator = G>>(
+        config: &SimBenchConfig,
+        workload: &W,
+        layout: Layout,
+        begin: i64,
+    ) -> Self {
         Self {
-            layout: Layout::new(config),
+            layout,
             costs: Costs::from(&config.service.coordinator),
-            burst: config.burst(),
+            burst: config.burst(workload.shards_each(config.shards)),
             in_flight: config.in_flight,
-            ops: config.ops,
-            span: config.span,
-            cross: config.cross,
-            reads: config.reads,
             wait_ns: (Nanos::from(config.headroom) + config.epsilon.into()).0,
-            keyspace,
             writers: ShardWriters::new(config.shards, config.batch),
-            ledger: Ledger::new(config, begin),
+            books: Books {
+                ledger: Ledger::new(config, begin, workload.kinds().len()),
+                sources: Sources::new(workload, config),
+            },
             open: if config.rate.is_some() { config.coordinators } else { 0 },
+            failed: None,
             transaction: Transaction::new(config.shards, Limits::DEFAULT),
-            choice: Choice::default(),
-            made: Vec::new(),
             places: Vec::new(),
         }
-    }
-
-    /// Draws a transaction into `choice`, `transaction` and `made`. Returns its shards.
-    fn draw(&mut self, rng: &mut Rng) -> u16 {
-        let Self { keyspace, choice, transaction, made, ops, span, cross, reads, .. } = self;
-        let is_cross = *cross > 0.0 && fraction(rng) < *cross;
-        let span = if is_cross { *span } else { 1 };
-        keyspace.choose(rng, (*ops, span), choice);
-        made.clear();
-        let mut keys = choice.keys.iter();
-        for (shard, count) in &choice.shards {
-            let mut adds = 0;
-            for &key in keys.by_ref().take((*count).into()) {
-                let is_add = fraction(rng) >= *reads;
-                transaction.word(WordOp { key, is_add, delta: is_add.into() });
-                adds += u16::from(is_add);
-            }
-            made.push((*shard, adds));
-        }
-        span
     }
 }
 
@@ -159,7 +149,6 @@ impl CoordinatorNode {
             pace: Pace::new(config, begins, &mut rng),
             rng,
             flights: vec![Flight::default(); slots],
-            adds: vec![(0, 0); slots * usize::from(config.span_max())],
             blocked: None,
             is_done: false,
         }
@@ -167,11 +156,11 @@ impl CoordinatorNode {
 
     /// Takes what has arrived, submits what is wanted, and packs what is to be sent. Returns
     /// whether there is more to submit at once.
-    pub(super) fn turn(
+    pub(super) fn turn<G: Generator>(
         &mut self,
         turn: &mut Turn,
         inbox: &mut Vec<Parcel>,
-        (desk, shards): (&mut CoordinatorDesk, &mut [ShardNode]),
+        (desk, shards): (&mut CoordinatorDesk<G>, &mut [ShardNode]),
         estimates: &mut Estimates,
         post: &mut Post,
     ) -> bool {
@@ -184,15 +173,12 @@ impl CoordinatorNode {
             while let Some(frame) = frames.next_frame().expect("a writer makes valid frames") {
                 turn.spend(desk.costs.frame, 1);
                 let at = turn.now();
-                let Self { coordinator, flights, adds, .. } = self;
-                let width = adds.len() / flights.len();
+                let Self { coordinator, flights, index, .. } = self;
                 let sent_at =
                     |sequence: TxnSequence| shown(flights[usize::from(sequence.slot())].sent);
                 estimates.replied(shown(at), place, (from, &frame), sent_at);
                 let taken = coordinator.on_reply(shown(at), from, &frame, |done| {
-                    let slot = usize::from(done.sequence.slot());
-                    let adds = &adds[slot * width..][..width];
-                    desk.ledger.ended(at, &flights[slot], adds, &done);
+                    desk.books.ended(*index, at, flights, done);
                 });
                 taken.expect("a shard sends valid replies");
             }
@@ -202,54 +188,41 @@ impl CoordinatorNode {
         let wants_more = self.submit_burst(turn, desk, shards, (&*estimates, &*post));
         let frames = desk.writers.pack(post);
         turn.spend(desk.costs.frame, frames);
-        if !self.is_done && self.has_finished(turn.now(), desk.ledger.end) {
+        if !self.is_done && self.has_finished(turn.now(), desk.books.ledger.end) {
             self.is_done = true;
             desk.open = desk.open.saturating_sub(1);
         }
         wants_more
     }
 
-    fn look_at_timers(&mut self, turn: &mut Turn, desk: &mut CoordinatorDesk) {
+    fn look_at_timers<G: Generator>(&mut self, turn: &mut Turn, desk: &mut CoordinatorDesk<G>) {
         let at = turn.now();
         let now = shown(at);
         if self.coordinator.next_deadline().is_none_or(|due| due > now) {
             return;
         }
-        let Self { coordinator, flights, adds, .. } = self;
-        let width = adds.len() / flights.len();
-        let CoordinatorDesk { writers, ledger, .. } = desk;
-        coordinator.on_timer(now, writers, |done| {
-            let slot = usize::from(done.sequence.slot());
-            ledger.ended(at, &flights[slot], &adds[slot * width..][..width], &done);
-        });
+        let Self { coordinator, flights, index, .. } = self;
+        let CoordinatorDesk { writers, books, .. } = desk;
+        coordinator.on_timer(now, writers, |done| books.ended(*index, at, flights, done));
     }
 
     /// Submits what is wanted now, up to a burst. Returns whether that was not all.
-    fn submit_burst(
+    fn submit_burst<G: Generator>(
         &mut self,
         turn: &mut Turn,
-        desk: &mut CoordinatorDesk,
+        desk: &mut CoordinatorDesk<G>,
         shards: &mut [ShardNode],
         way: (&Estimates, &Post),
     ) -> bool {
         for _ in 0..desk.burst {
-            if let Some(mut blocked) = self.blocked.take() {
-                let Blocked { transaction, choice, adds, flight, .. } = &mut *blocked;
-                std::mem::swap(&mut desk.transaction, transaction);
-                std::mem::swap(&mut desk.choice, choice);
-                std::mem::swap(&mut desk.made, adds);
-                let flight = *flight;
-                if !self.submit(turn, desk, shards, way, flight) {
-                    return false;
-                }
-                continue;
-            }
-            let Some(intended) = self.next_intended(turn.now(), desk) else { return false };
-            let span = desk.draw(&mut self.rng);
-            turn.spend(desk.costs.piece, span.into());
-            turn.spend(desk.costs.op, desk.ops.into());
-            turn.spend(desk.costs.stamped, if span > 1 { span.into() } else { 0 });
-            let flight = Flight { intended, span, ..Flight::default() };
+            let flight = if let Some(mut blocked) = self.blocked.take() {
+                std::mem::swap(&mut desk.transaction, &mut blocked.transaction);
+                blocked.flight
+            } else {
+                let Some(intended) = self.next_intended(turn.now(), desk) else { return false };
+                let Some(flight) = self.make(turn, desk, way.1, intended) else { return false };
+                flight
+            };
             if !self.submit(turn, desk, shards, way, flight) {
                 return false;
             }
@@ -257,13 +230,32 @@ impl CoordinatorNode {
         self.wants(turn.now(), desk)
     }
 
+    /// Makes the next transaction. None if there can be no other.
+    fn make<G: Generator>(
+        &self,
+        turn: &mut Turn,
+        desk: &mut CoordinatorDesk<G>,
+        post: &Post,
+        intended: i64,
+    ) -> Option<Flight> {
+        let CoordinatorDesk { costs, books, transaction, failed, .. } = desk;
+        let made = books.sources.make(self.index, transaction);
+        let (kind, slot) = made.map_err(|why| *failed = Some(why)).ok()?;
+        let span = transaction.shard_count() as u16;
+        turn.spend(costs.piece, span.into());
+        turn.spend(costs.op, transaction.op_count().into());
+        turn.spend(costs.stamped, if span > 1 { span.into() } else { 0 });
+        let bound = self.bound(desk, post);
+        Some(Flight { intended, sent: intended, bound, span, kind, slot })
+    }
+
     /// Whether the next transaction is due and there is room for it.
-    fn wants(&self, now: i64, desk: &CoordinatorDesk) -> bool {
+    fn wants<G>(&self, now: i64, desk: &CoordinatorDesk<G>) -> bool {
         let is_due = match self.pace {
-            Pace::Closed => now < desk.ledger.end,
+            Pace::Closed => now < desk.books.ledger.end,
             Pace::Open { next_ps, .. } => {
                 let next = next_ps / PS_PER_NS;
-                next <= now && next < desk.ledger.end
+                next <= now && next < desk.books.ledger.end
             }
         };
         is_due && self.coordinator.in_flight() < desk.in_flight
@@ -271,7 +263,7 @@ impl CoordinatorNode {
 
     /// When the next transaction is meant to start, if that is now or was before; the schedule goes
     /// on.
-    fn next_intended(&mut self, now: i64, desk: &CoordinatorDesk) -> Option<i64> {
+    fn next_intended<G>(&mut self, now: i64, desk: &CoordinatorDesk<G>) -> Option<i64> {
         if !self.wants(now, desk) {
             return None;
         }
@@ -289,51 +281,42 @@ impl CoordinatorNode {
         }
     }
 
-    /// Submits what was drawn, or keeps it for later. Returns whether it was taken.
-    fn submit(
+    /// Submits what was made, or keeps it for later. Returns whether it was taken.
+    fn submit<G: Generator>(
         &mut self,
         turn: &Turn,
-        desk: &mut CoordinatorDesk,
+        desk: &mut CoordinatorDesk<G>,
         shards: &mut [ShardNode],
         (estimates, post): (&Estimates, &Post),
-        mut flight: Flight,
+        flight: Flight,
     ) -> bool {
         let now = shown(turn.now());
         let place = post.place(desk.layout.shards + self.index);
-        for at in 0..desk.choice.shards.len() {
-            let (shard, _) = desk.choice.shards[at];
-            self.connect(now, &mut shards[usize::from(shard)], &mut desk.writers);
-            let shard = ShardId(shard);
+        let CoordinatorDesk { transaction, writers, books, failed, .. } = desk;
+        for shard in transaction.shards() {
+            self.connect(now, &mut shards[usize::from(shard.0)], writers);
             if flight.span > 1
                 && let Some(owd) = estimates.estimate(now, place, shard)
             {
                 self.coordinator.owd_sample(now, shard, OwdSample { owd, rtt: None });
             }
         }
-        let CoordinatorDesk { transaction, writers, .. } = desk;
         match self.coordinator.submit(now, transaction, 0, writers) {
             Ok(sequence) => {
-                flight.sent = turn.now();
-                flight.bound = self.bound(desk, post);
-                let slot = usize::from(sequence.slot());
-                self.flights[slot] = flight;
-                let width = self.adds.len() / self.flights.len();
-                let adds = &mut self.adds[slot * width..][..width];
-                adds.fill((0, 0));
-                adds[..desk.made.len()].copy_from_slice(&desk.made);
-                desk.ledger.sent(&flight);
+                let flight = Flight { sent: turn.now(), ..flight };
+                self.flights[usize::from(sequence.slot())] = flight;
+                books.ledger.sent(&flight);
                 true
             }
-            Err(SubmitError::Invalid(error)) => unreachable!("a drawn transaction: {error}"),
+            Err(SubmitError::Invalid(error)) => {
+                *failed = Some(error.to_string());
+                false
+            }
             Err(_) => {
-                let shards = shards.len() as u16;
-                let empty = Transaction::new(shards, Limits::DEFAULT);
-                let transaction = std::mem::replace(&mut desk.transaction, empty);
-                let choice = std::mem::take(&mut desk.choice);
-                let adds = std::mem::take(&mut desk.made);
+                let empty = Transaction::new(shards.len() as u16, Limits::DEFAULT);
+                let transaction = std::mem::replace(transaction, empty);
                 let again_at = turn.now() + Nanos::from(BUSY_BACKOFF).0;
-                let blocked = Blocked { transaction, choice, adds, flight, again_at };
-                self.blocked = Some(Box::new(blocked));
+                self.blocked = Some(Box::new(Blocked { transaction, flight, again_at }));
                 false
             }
         }
@@ -350,11 +333,11 @@ impl CoordinatorNode {
         self.coordinator.on_link_up(now, id, run, epoch, writers, nothing);
     }
 
-    /// The least time that the drawn transaction takes.
-    fn bound(&self, desk: &mut CoordinatorDesk, post: &Post) -> i64 {
-        let CoordinatorDesk { places, choice, layout, wait_ns, .. } = desk;
+    /// The least time that the transaction takes that was made.
+    fn bound<G>(&self, desk: &mut CoordinatorDesk<G>, post: &Post) -> i64 {
+        let CoordinatorDesk { places, transaction, layout, wait_ns, .. } = desk;
         places.clear();
-        places.extend(choice.shards.iter().map(|(shard, _)| post.place((*shard).into())));
+        places.extend(transaction.shards().map(|shard| post.place(shard.0.into())));
         let own = post.place(layout.shards + self.index);
         let delay = |from: usize, to: usize| post.mean_delay(from, to);
         bound_ns(&delay, *wait_ns, own, places)

@@ -28,6 +28,9 @@ pub(super) struct Flight {
     pub(super) bound: i64,
     /// Shards that it touches.
     pub(super) span: u16,
+    pub(super) kind: u8,
+    /// Its slot in the generator that made it.
+    pub(super) slot: u16,
 }
 
 /// How many transactions ended in which way.
@@ -48,6 +51,15 @@ impl Ends {
             Outcome::Unknown(_) => &mut self.unknown,
         } += 1;
     }
+}
+
+/// The measured transactions of one kind.
+#[derive(Debug)]
+pub(super) struct KindBook {
+    pub(super) committed: u64,
+    pub(super) aborted: u64,
+    /// In an open loop from the intended start.
+    pub(super) latency: Histogram<u64>,
 }
 
 /// The books.
@@ -74,15 +86,16 @@ pub(super) struct Ledger {
     pub(super) hold: Histogram<u64>,
     pub(super) agreement: Histogram<u64>,
     pub(super) lateness: Histogram<u64>,
-    /// What acknowledged transactions added on each shard, in the whole run.
-    pub(super) acknowledged: Vec<i64>,
-    /// What those may have added of which nobody knows whether they ran.
-    pub(super) uncertain: Vec<i64>,
+    /// By kind, where there are several.
+    pub(super) kinds: Vec<KindBook>,
 }
 
 impl Ledger {
-    pub(super) fn new(config: &SimBenchConfig, begin: i64) -> Self {
-        let sums = vec![0; config.shards.into()];
+    /// Empty books of a workload with so many kinds of transactions.
+    pub(super) fn new(config: &SimBenchConfig, begin: i64, kinds: usize) -> Self {
+        // The figures of a single kind are those of the whole.
+        let kinds = if kinds > 1 { kinds } else { 0 };
+        let kind = |_| KindBook { committed: 0, aborted: 0, latency: histogram() };
         Self {
             begin,
             end: begin + Nanos::from(config.duration).0.max(1),
@@ -101,8 +114,7 @@ impl Ledger {
             hold: histogram(),
             agreement: histogram(),
             lateness: histogram(),
-            acknowledged: sums.clone(),
-            uncertain: sums,
+            kinds: (0..kinds).map(kind).collect(),
         }
     }
 
@@ -120,26 +132,10 @@ impl Ledger {
         }
     }
 
-    /// A transaction has ended. `adds` are its increments on each shard.
-    pub(super) fn ended(
-        &mut self,
-        now: i64,
-        flight: &Flight,
-        adds: &[(u16, u16)],
-        completion: &Completion<'_>,
-    ) {
+    /// A transaction has ended.
+    pub(super) fn ended(&mut self, now: i64, flight: &Flight, completion: &Completion<'_>) {
         self.in_flight -= 1;
         self.whole.count(completion.outcome);
-        let sums = match completion.outcome {
-            Outcome::Committed { .. } => Some(&mut self.acknowledged),
-            Outcome::Unknown(_) => Some(&mut self.uncertain),
-            Outcome::Aborted { .. } | Outcome::Refused(_) => None,
-        };
-        if let Some(sums) = sums {
-            for (shard, count) in adds {
-                sums[usize::from(*shard)] += i64::from(*count);
-            }
-        }
         // In a closed loop what ends in the measured part is counted, in an open loop what was
         // meant to start there: to leave out what ends later would leave out the longest.
         let counts = self.is_measured(if self.is_open_loop { flight.intended } else { now });
@@ -147,6 +143,17 @@ impl Ledger {
             return;
         }
         self.measured.count(completion.outcome);
+        let since = if self.is_open_loop { flight.intended } else { flight.sent };
+        if let Some(kind) = self.kinds.get_mut(usize::from(flight.kind)) {
+            match completion.outcome {
+                Outcome::Committed { .. } => {
+                    kind.committed += 1;
+                    record(&mut kind.latency, now - since);
+                }
+                Outcome::Aborted { .. } => kind.aborted += 1,
+                Outcome::Refused(_) | Outcome::Unknown(_) => {}
+            }
+        }
         if !matches!(completion.outcome, Outcome::Committed { .. }) {
             return;
         }
@@ -178,19 +185,6 @@ impl Ledger {
         let committed = self.measured.committed;
         (committed > 0).then(|| self.bound_sum as f64 / committed as f64)
     }
-
-    /// Compares what is on a shard with what was acknowledged there.
-    pub(super) fn check(&self, shard: u16, found: i64) -> Result<(), String> {
-        let at = usize::from(shard);
-        let (least, most) = (self.acknowledged[at], self.acknowledged[at] + self.uncertain[at]);
-        if (least..=most).contains(&found) {
-            return Ok(());
-        }
-        Err(format!(
-            "shard {shard} has counted {found}, and {least} to {most} were acknowledged or may \
-             have happened"
-        ))
-    }
 }
 
 #[cfg(test)]
@@ -200,7 +194,7 @@ mod tests {
     use punctual_wire::{ResultReader, TxnSequence};
 
     fn ends(ledger: &mut Ledger, now: i64, outcome: Outcome) {
-        let flight = Flight { intended: 1, sent: 2, bound: 3, span: 1 };
+        let flight = Flight { intended: 1, sent: 2, bound: 3, span: 1, kind: 1, slot: 0 };
         ledger.sent(&flight);
         let completion = Completion {
             sequence: TxnSequence::new(0, 1),
@@ -210,34 +204,35 @@ mod tests {
             results: ResultReader::default(),
             timing: None,
         };
-        ledger.ended(now, &flight, &[(1, 5)], &completion);
+        ledger.ended(now, &flight, &completion);
     }
 
     #[test]
-    fn a_shard_must_hold_what_was_acknowledged_and_may_hold_what_is_unknown() {
-        let config = SimBenchConfig { shards: 2, ..SimBenchConfig::default() };
-        let mut ledger = Ledger::new(&config, 10);
+    fn kinds_are_told_apart_where_there_are_several() {
+        let mut ledger = Ledger::new(&SimBenchConfig::default(), 10, 2);
         ends(&mut ledger, 20, Outcome::Committed { at: Nanos::ZERO });
-        assert_eq!((ledger.check(0, 0), ledger.check(1, 5)), (Ok(()), Ok(())));
-        let told = "shard 1 has counted 4, and 5 to 5 were acknowledged or may have happened";
-        assert_eq!(ledger.check(1, 4), Err(told.to_owned()));
-        ends(&mut ledger, 21, Outcome::Unknown(UnknownReason::Deadline));
-        assert!((5..=10).all(|found| ledger.check(1, found).is_ok()));
-        assert!(ledger.check(1, 11).is_err() && ledger.check(0, 1).is_err());
+        ends(&mut ledger, 30, Outcome::Aborted { at: Nanos::ZERO });
+        ends(&mut ledger, 40, Outcome::Unknown(UnknownReason::Deadline));
+        let ends_of = |kind: &KindBook| (kind.committed, kind.aborted);
+        let figures: Vec<_> = ledger.kinds.iter().map(ends_of).collect();
+        assert_eq!(figures, [(0, 0), (1, 1)]);
+        assert_eq!((ledger.kinds[1].latency.len(), ledger.kinds[1].latency.max()), (1, 18));
+        assert_eq!((ledger.measured.aborted, ledger.whole.unknown), (1, 1));
+        assert!(Ledger::new(&SimBenchConfig::default(), 10, 1).kinds.is_empty());
     }
 
     #[test]
     fn in_a_closed_loop_what_ends_in_the_measured_part_counts() {
         let duration = std::time::Duration::from_nanos(100);
         let config = SimBenchConfig { shards: 2, duration, ..SimBenchConfig::default() };
-        let mut ledger = Ledger::new(&config, 10);
+        let mut ledger = Ledger::new(&config, 10, 1);
         for now in [9, 10, 109, 110] {
             ends(&mut ledger, now, Outcome::Committed { at: Nanos::ZERO });
         }
         assert_eq!((ledger.whole.committed, ledger.measured.committed), (4, 2));
         assert_eq!((ledger.in_flight, ledger.last_commit), (0, 109));
         assert_eq!(ledger.bound_mean(), Some(3.0));
-        let mut open = Ledger::new(&SimBenchConfig { rate: Some(1e6), ..config }, 10);
+        let mut open = Ledger::new(&SimBenchConfig { rate: Some(1e6), ..config }, 10, 1);
         ends(&mut open, 50, Outcome::Committed { at: Nanos::ZERO });
         assert_eq!(open.measured.committed, 0, "it was meant to start in the warm-up");
     }

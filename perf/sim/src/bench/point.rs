@@ -3,6 +3,7 @@
 use super::config::SimBenchConfig;
 use super::nnls::Row;
 use super::service::{COSTS, ServiceModel};
+use punctual_load::micro::Micro;
 use serde_json::Value;
 use std::time::Duration;
 use thiserror::Error;
@@ -193,12 +194,6 @@ impl CalibrationPoint {
             shards: self.shards,
             coordinators: self.coordinators,
             in_flight: self.in_flight,
-            ops: self.ops,
-            reads: self.reads,
-            cross: self.cross,
-            span: self.span,
-            keys: self.keys.min(KEYS_MAX),
-            skew: self.skew,
             batch: self.batch,
             headroom: self.headroom,
             service: service.clone(),
@@ -208,6 +203,15 @@ impl CalibrationPoint {
             duration,
             ..SimBenchConfig::default()
         }
+    }
+
+    /// What its transactions did.
+    #[must_use]
+    pub fn workload(&self) -> Micro {
+        let Self { ops, reads, cross, span, skew, .. } = *self;
+        let keys = self.keys.min(KEYS_MAX);
+        // How long values are makes no difference either.
+        Micro { ops, reads, cross, span, keys, value_size: 8, skew }
     }
 
     /// Transactions in flight in all.
@@ -318,7 +322,8 @@ mod tests {
         assert_eq!((point.span, point.headroom), (2, Duration::from_micros(2)));
         let config = point.config(&ServiceModel::default());
         config.check().expect("it can be simulated");
-        assert_eq!((config.keys, config.duration), (KEYS_MAX, Duration::from_micros(12_500)));
+        assert_eq!(config.duration, Duration::from_micros(12_500));
+        assert_eq!((point.workload().keys, point.workload().ops), (KEYS_MAX, 10));
         // 10 operations, 2 stamped pieces and 2 proposals, sent and taken, on one core.
         let work = point.shard_work();
         assert_eq!((work[3], work[4], work[5], work[6]), (2.0, 10.0, 2.0, 4.0));

@@ -20,12 +20,6 @@ const PARETO_MEAN: i64 = 3 << (SIGMA_BITS - 1);
 /// of that; but a network of this name is to be the same here as there.)
 const PARETO_SCALE: i64 = 87_381;
 
-/// A number in `[0, 1)`.
-pub(super) fn fraction(rng: &mut Rng) -> f64 {
-    const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
-    (rng.draw() >> 11) as f64 * STEP
-}
-
 /// An exponentially distributed number with this mean. Its logarithm is a parabola between powers
 /// of two, off by less than a hundredth.
 pub(super) fn exponential(rng: &mut Rng, mean: i64) -> i64 {
@@ -121,13 +115,5 @@ mod tests {
         assert_eq!(most, Some(&40_000));
         let mean = drawn.iter().sum::<i64>() / 100_000;
         assert!((-600..=100).contains(&mean), "{mean}");
-    }
-
-    #[test]
-    fn fractions_fill_the_unit_interval() {
-        let mut rng = Rng::new(4, 0);
-        let drawn: Vec<f64> = (0..10_000).map(|_| fraction(&mut rng)).collect();
-        assert!(drawn.iter().all(|it| (0.0..1.0).contains(it)));
-        assert!(drawn.iter().any(|it| *it < 0.01) && drawn.iter().any(|it| *it > 0.99));
     }
 }

@@ -1,6 +1,7 @@
 //! What a simulated run came to.
 
 use hdrhistogram::Histogram;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// The result of a simulated run. Times are virtual, and histograms in nanoseconds.
@@ -71,6 +72,25 @@ pub struct SimBenchReport {
     pub coordinator_busy_max: f64,
     /// Whether the stores hold what was acknowledged: `ok`, or what differs.
     pub self_check: String,
+    /// The kinds of transactions, where there are several.
+    pub kinds: Vec<SimKindFigures>,
+    /// What only this workload has to say, about the whole run.
+    pub figures: Map<String, Value>,
+    /// What makes the figures worth less, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// The transactions of one kind in the measured part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimKindFigures {
+    /// Its name.
+    pub name: &'static str,
+    /// Those that committed.
+    pub committed: u64,
+    /// Those that were undone for a reason of their own.
+    pub aborted: u64,
+    /// From sending to the outcome; in an open loop from the intended start.
+    pub latency: Histogram<u64>,
 }
 
 impl SimBenchReport {

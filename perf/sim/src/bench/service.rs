@@ -6,6 +6,7 @@
 //! as on real cores. `docs/simulated-scale.md` has the whole model.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,20 @@ use thiserror::Error;
 /// No single cost may be more than this: a second.
 const COST_NS_MAX: f64 = 1e9;
 const PS_PER_NS: f64 = 1e3;
+/// A call of a procedure that a model does not know.
+const CALL_NS: f64 = 1_000.0;
+/// The procedures of the workloads that come with the program: what a call takes on average, as
+/// [`super::time_procedures()`] says on the machine of [`ServiceModel::default`].
+const PROCEDURES: [(&str, f64); 8] = [
+    ("tpcc.new-order", 4_800.0),
+    ("tpcc.supply", 2_400.0),
+    ("tpcc.payment", 1_100.0),
+    ("tpcc.order-status", 600.0),
+    ("tpcc.delivery", 12_000.0),
+    ("tpcc.stock-level", 8_000.0),
+    ("ycsb.update", 500.0),
+    ("ycsb.rmw", 550.0),
+];
 
 /// What a shard needs, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,10 +74,24 @@ pub struct ServiceModel {
     /// How long a frame is under way between two agents of one machine, until it is noticed. It
     /// comes on top of the network's delay.
     pub wire_ns: f64,
+    /// A call of a procedure that is not among those below.
+    #[serde(default = "call_ns")]
+    pub call_ns: f64,
     /// A shard's.
     pub shard: ShardCosts,
     /// A coordinator worker's.
     pub coordinator: CoordinatorCosts,
+    /// What a call of a procedure takes on a shard on average, by its name, beyond `piece_ns`.
+    #[serde(default = "procedures")]
+    pub procedures: BTreeMap<String, f64>,
+}
+
+fn call_ns() -> f64 {
+    CALL_NS
+}
+
+fn procedures() -> BTreeMap<String, f64> {
+    PROCEDURES.iter().map(|(name, ns)| ((*name).to_owned(), *ns)).collect()
 }
 
 impl Default for ServiceModel {
@@ -72,6 +101,8 @@ impl Default for ServiceModel {
         Self {
             about: "two virtual cores of an AMD EPYC over loopback TCP".to_owned(),
             wire_ns: 460.0,
+            call_ns: call_ns(),
+            procedures: procedures(),
             shard: ShardCosts {
                 turn_ns: 980.0,
                 frame_ns: 4_800.0,
@@ -114,7 +145,7 @@ pub enum ServiceError {
     #[error("{name} of the service model is {value}; it must be from 0 to 1e9")]
     Cost {
         /// Which one, as in the file.
-        name: &'static str,
+        name: String,
         /// What it is.
         value: f64,
     },
@@ -142,7 +173,11 @@ impl ServiceModel {
     /// A model in which nothing takes any time.
     #[must_use]
     pub fn instant() -> Self {
-        Self { about: "nothing takes time".to_owned(), ..Self::from_costs("", [0.0; COSTS]) }
+        Self {
+            call_ns: 0.0,
+            procedures: BTreeMap::new(),
+            ..Self::from_costs("nothing takes time", [0.0; COSTS])
+        }
     }
 
     /// Reads a model: TOML, or JSON if the file is called so.
@@ -181,15 +216,16 @@ impl ServiceModel {
     /// # Errors
     /// The first one that is none.
     pub fn check(&self) -> Result<(), ServiceError> {
-        for (name, value) in COST_NAMES.into_iter().zip(self.costs()) {
-            if !(0.0..=COST_NS_MAX).contains(&value) {
-                return Err(ServiceError::Cost { name, value });
-            }
+        let costs = COST_NAMES.into_iter().map(str::to_owned).zip(self.costs());
+        let calls = self.procedures.iter().map(|(name, ns)| (format!("procedures.{name}"), *ns));
+        let calls = calls.chain([("call_ns".to_owned(), self.call_ns)]);
+        match costs.chain(calls).find(|(_, value)| !(0.0..=COST_NS_MAX).contains(value)) {
+            None => Ok(()),
+            Some((name, value)) => Err(ServiceError::Cost { name, value }),
         }
-        Ok(())
     }
 
-    /// All costs in a row.
+    /// All costs in a row, but for those of procedures.
     pub(super) fn costs(&self) -> [f64; COSTS] {
         let Self { wire_ns, shard, coordinator, .. } = self;
         [
@@ -208,13 +244,15 @@ impl ServiceModel {
         ]
     }
 
-    /// The model with these costs.
+    /// The model with these costs, and with those of procedures as they are by default.
     pub(super) fn from_costs(about: &str, costs: [f64; COSTS]) -> Self {
         let [wire_ns, shard @ .., c_turn, c_frame, c_piece, c_op, c_stamped] = costs;
         let [turn_ns, frame_ns, piece_ns, op_ns, stamped_ns, peer_message_ns] = shard;
         Self {
             about: about.to_owned(),
             wire_ns,
+            call_ns: call_ns(),
+            procedures: procedures(),
             shard: ShardCosts { turn_ns, frame_ns, piece_ns, op_ns, stamped_ns, peer_message_ns },
             coordinator: CoordinatorCosts {
                 turn_ns: c_turn,
@@ -268,7 +306,8 @@ impl From<&CoordinatorCosts> for Costs {
     }
 }
 
-fn picoseconds(ns: f64) -> i64 {
+/// A time as [`Turn::spend`] takes it.
+pub(super) fn picoseconds(ns: f64) -> i64 {
     (ns * PS_PER_NS).round() as i64
 }
 
@@ -335,6 +374,10 @@ mod tests {
             let error = model.check().expect_err("no time").to_string();
             assert!(error.starts_with("shard.op_ns of the service model is"), "{error}");
         }
+        let mut calls = ServiceModel::default();
+        calls.procedures.insert("shop.buy".to_owned(), -1.0);
+        let error = calls.check().expect_err("no time").to_string();
+        assert!(error.starts_with("procedures.shop.buy of the service model is -1"), "{error}");
         let unknown = "wire_ns = 1.0\nwire = 2.0\n";
         let error = toml::from_str::<ServiceModel>(unknown).expect_err("no such key");
         assert!(error.to_string().contains("wire"), "{error}");

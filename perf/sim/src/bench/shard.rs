@@ -2,6 +2,7 @@
 
 use super::config::SimBenchConfig;
 use super::post::{ClientWriters, Kind, Layout, Parcel, Post};
+use super::procedures::Meter;
 use super::service::{Costs, Turn};
 use super::world::shown;
 use punctual_core::{
@@ -12,6 +13,9 @@ use punctual_wire::{BatchWriter, Frame, FrameKind, FrameReader, Limits, PieceRea
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
+
+/// The clerk among the coordinators of sessions: it never asks for anything in a run.
+const CLERK: u32 = u32::MAX;
 
 /// A held piece: when it is meant to run, a number that tells it apart, and its session.
 type Held = (i64, u64, usize);
@@ -33,6 +37,8 @@ pub(super) struct ShardNode {
     entered: u64,
     /// What it had done when it was last paid for.
     paid: ShardStats,
+    /// What procedures have cost since then, here or elsewhere: shards have their turns one by one.
+    meter: Meter,
     peer_out: BatchWriter,
 }
 
@@ -44,10 +50,16 @@ pub(super) struct ShardDesk {
 }
 
 impl ShardNode {
-    pub(super) fn new(id: u16, session: SessionId, config: &SimBenchConfig) -> Self {
+    /// A shard that calls these procedures, whose times are read off the meter.
+    pub(super) fn new(
+        id: u16,
+        session: SessionId,
+        config: &SimBenchConfig,
+        (procedures, meter): (&Arc<Procedures>, &Meter),
+    ) -> Self {
         let settings = ShardConfig {
             session,
-            sessions_max: config.coordinators,
+            sessions_max: config.coordinators + 1,
             epsilon: config.epsilon,
             max_hold: config.hold_max(),
             dispatch_timeout: config.hold_max(),
@@ -55,7 +67,7 @@ impl ShardNode {
             ..ShardConfig::new(ShardId(id), config.shards)
         };
         Self {
-            shard: Shard::new(settings, Arc::new(Procedures::new())),
+            shard: Shard::new(settings, Arc::clone(procedures)),
             id,
             shards: config.shards,
             costs: Costs::from(&config.service.shard),
@@ -64,6 +76,7 @@ impl ShardNode {
             held: BTreeSet::new(),
             entered: 0,
             paid: ShardStats::default(),
+            meter: meter.clone(),
             peer_out: BatchWriter::new(Limits::DEFAULT, config.batch, false),
         }
     }
@@ -71,6 +84,26 @@ impl ShardNode {
     /// Whether a coordinator is connected.
     pub(super) fn knows(&self, coordinator: u32) -> bool {
         self.sessions[coordinator as usize].is_some()
+    }
+
+    /// Connects the clerk, before any coordinator. Returns its session and epoch.
+    pub(super) fn connect_clerk(
+        &mut self,
+        now: Nanos,
+        session: SessionId,
+        slots: u32,
+    ) -> (SessionIndex, u32) {
+        debug_assert!(self.clients.is_empty(), "the clerk is first");
+        let opened = self.shard.open_session(now, session, slots);
+        let index = opened.expect("there is a session for the clerk");
+        self.clients.push(CLERK);
+        (index, self.shard.session_epoch(index))
+    }
+
+    /// What was done so far has cost nothing.
+    pub(super) fn forget_costs(&mut self) {
+        self.paid = self.shard.stats();
+        self.meter.take();
     }
 
     /// Connects a coordinator, as if it had been so since before the run. Returns its epoch.
@@ -170,6 +203,7 @@ impl ShardNode {
     fn pay(&mut self, turn: &mut Turn) {
         let stats = self.shard.stats();
         turn.spend(self.costs.op, stats.ops - self.paid.ops);
+        turn.spend(self.meter.take(), 1);
         turn.spend(self.costs.stamped, stats.stamped - self.paid.stamped);
         self.paid = stats;
     }

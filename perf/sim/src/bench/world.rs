@@ -1,22 +1,29 @@
 //! The run: nodes, the cores that they are on, events, and the true time.
 
 use super::Progress;
-use super::choose::Keyspace;
+use super::clerk::{self, Clerk};
 use super::config::{SimBenchConfig, SimBenchError};
 use super::coordinator::{CoordinatorDesk, CoordinatorNode};
 use super::estimates::Estimates;
+use super::ledger::KindBook;
 use super::post::{ClientWriters, Event, Kind, Layout, Parcel, Post};
-use super::report::{SimBenchReport, SimShardFigures};
+use super::procedures::PriceList;
+use super::report::{SimBenchReport, SimKindFigures, SimShardFigures};
 use super::service::Turn;
 use super::shard::{ShardDesk, ShardNode};
 use crate::rng::Rng;
-use punctual_core::{Nanos, Prober, ProberConfig, SessionId, ShardId, ShardStats, Value};
-use punctual_wire::{FrameReader, Key, Limits};
+use punctual_core::{Nanos, Prober, ProberConfig, SessionId, ShardId, ShardStats};
+use punctual_load::workload::{Generator, Sum, Workload};
+use punctual_wire::{FrameReader, Limits};
 use std::time::Duration;
 
 const STREAM: u64 = 20;
 /// What all clocks show at the start: far from zero, so that no time is negative.
 const EPOCH: i64 = 1_000_000_000_000;
+/// When the clerk begins to load: a thousand seconds before, of which it needs few.
+pub(super) const LOADED_FROM: Nanos = Nanos(1_000_000_000);
+/// What was under way when the last transaction ended has arrived by then.
+const AFTER: Nanos = Nanos(1_000_000);
 const NEVER: i64 = i64::MAX;
 /// Progress is told every so many events.
 const PROGRESS_EVENTS: u64 = 1 << 16;
@@ -55,10 +62,16 @@ struct Core {
     busy_ns: i64,
 }
 
+/// What a workload has done, by what was acknowledged.
+type DoneOf<W> = <<W as Workload>::Generator as Generator>::Done;
+/// What is in the stores of a workload.
+type FoundOf<W> = <<W as Workload>::Generator as Generator>::Found;
+
 /// A run.
 #[derive(Debug)]
-pub(super) struct World<'a> {
+pub(super) struct World<'a, W: Workload> {
     config: &'a SimBenchConfig,
+    workload: &'a W,
     layout: Layout,
     now: i64,
     events: u64,
@@ -70,72 +83,80 @@ pub(super) struct World<'a> {
     probers: Vec<Prober>,
     estimates: Estimates,
     shard_desk: ShardDesk,
-    desk: CoordinatorDesk,
+    desk: CoordinatorDesk<W::Generator>,
+    prices: PriceList,
+    clerk: Clerk,
     /// The parcels of the present turn.
     inbox: Vec<Parcel>,
     /// What each shard had done at the beginning and at the end of the measured part.
     marks: Vec<Vec<ShardStats>>,
 }
 
-impl<'a> World<'a> {
-    pub(super) fn new(config: &'a SimBenchConfig) -> Result<Self, SimBenchError> {
-        let keyspace = Keyspace::new(config.keys as u32, config.skew, config.shards);
-        keyspace.check(config.keys_needed())?;
-        let layout = Layout::new(config);
+impl<'a, W: Workload> World<'a, W> {
+    /// A cluster whose stores are loaded.
+    pub(super) fn new(config: &'a SimBenchConfig, workload: &'a W) -> Result<Self, SimBenchError> {
+        let is_stamped = workload.shards_each(config.shards) > 1.0;
+        let layout = Layout::new(config, is_stamped);
         let mut rng = Rng::new(config.seed, STREAM);
         let ways = config.network.longest() * 3;
         let spread = Nanos::from(SPREAD_MIN.max(ways)).0;
-        let start = if config.has_probers() { Nanos::from(PROBING + ways).0 } else { 0 };
+        let start = if is_stamped { Nanos::from(PROBING + ways).0 } else { 0 };
         let begin = start + spread + Nanos::from(config.warmup).0;
-        let (shard_cores, coordinator_cores) = cores_of(config);
-        let core = |node: u32| match layout.kind(node) {
-            Kind::Shard(shard) => usize::from(shard) % shard_cores,
-            Kind::Coordinator(at) => shard_cores + at as usize % coordinator_cores,
-            Kind::Prober(at) => shard_cores + coordinator_cores + at as usize,
+        let prices = PriceList::new(workload.procedures(), &config.service);
+        let mut shard = |id| {
+            let session = SessionId(rng.draw());
+            ShardNode::new(id, session, config, (&prices.procedures, &prices.meter))
         };
-        let host =
-            |node| Host { core: core(node), inbox: Vec::new(), turn_at: NEVER, timer_at: NEVER };
-        let mut shard = |id| ShardNode::new(id, SessionId(rng.draw()), config);
         let shards = (0..config.shards).map(&mut shard).collect();
         let mut coordinator = |index| {
             let begins = start + if index == 0 { 0 } else { rng.between(0, spread) };
             CoordinatorNode::new(index, config, begins, Rng::new(rng.draw(), 0))
         };
         let coordinators = (0..config.coordinators).map(&mut coordinator).collect();
+        let clerk = Clerk::new(config, SessionId(rng.draw()), LOADED_FROM);
         let prober = |_| Prober::new(prober_config(config, rng.draw()));
+        let (hosts, cores) = hosts(config, layout);
+        let writers = ClientWriters::new(layout.clients(), config.batch);
         let mut world = Self {
             config,
+            workload,
             layout,
             now: 0,
             events: 0,
             post: Post::new(config, layout),
-            hosts: (0..layout.nodes()).map(host).collect(),
-            cores: vec![Core::default(); shard_cores + coordinator_cores + layout.probers as usize],
+            hosts,
+            cores,
             shards,
             coordinators,
             probers: (0..layout.probers).map(prober).collect(),
             estimates: Estimates::new(config, layout),
-            shard_desk: ShardDesk {
-                layout,
-                writers: ClientWriters::new(layout.clients(), config.batch),
-            },
-            desk: CoordinatorDesk::new(config, keyspace, begin),
+            shard_desk: ShardDesk { layout, writers },
+            desk: CoordinatorDesk::new(config, workload, layout, begin),
+            prices,
+            clerk,
             inbox: Vec::new(),
             marks: Vec::new(),
         };
+        world.load()?;
         world.start();
         Ok(world)
     }
 
-    /// Connects shards and probers, and plans what each node does first.
-    fn start(&mut self) {
-        let sessions: Vec<SessionId> =
-            self.shards.iter().map(|node| node.shard.session()).collect();
-        for (node, own) in self.shards.iter_mut().zip(0_u16..) {
-            for (session, peer) in sessions.iter().zip(0_u16..).filter(|(_, peer)| *peer != own) {
-                node.shard.on_peer_up(shown(0), ShardId(peer), *session);
-            }
+    /// Connects the shards and loads their stores. All that is over before the first moment.
+    fn load(&mut self) -> Result<(), SimBenchError> {
+        let Self { clerk, shards, desk, prices, .. } = self;
+        clerk.connect(shards);
+        for generator in desk.books.sources.generators() {
+            clerk.load(shards, generator)?;
         }
+        clerk.settle(shards);
+        shards.iter_mut().for_each(ShardNode::forget_costs);
+        prices.forget_calls();
+        Ok(())
+    }
+
+    /// Connects the probers, and plans what each node does first.
+    fn start(&mut self) {
         for prober in &mut self.probers {
             for shard in 0..self.config.shards {
                 prober.on_link_up(shown(0), ShardId(shard));
@@ -152,14 +173,18 @@ impl<'a> World<'a> {
     }
 
     /// Simulates everything, checks it, and says what it came to.
-    pub(super) fn run(mut self, progress: &mut dyn FnMut(Progress)) -> SimBenchReport {
-        let (begin, end) = (self.desk.ledger.begin, self.desk.ledger.end);
+    pub(super) fn run(
+        mut self,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<SimBenchReport, SimBenchError> {
+        let (begin, end) = (self.desk.books.ledger.begin, self.desk.books.ledger.end);
         let limit = end + Nanos::from(DRAIN + self.config.deadline() * 2).0;
         while let Some((at, event)) = self.post.next_before(limit) {
             self.now = at;
             self.events += 1;
             if self.events.is_multiple_of(PROGRESS_EVENTS) {
                 progress(self.progress());
+                clerk::check_stores(&self.shards)?;
             }
             if at >= begin && self.marks.is_empty() {
                 self.mark();
@@ -168,26 +193,30 @@ impl<'a> World<'a> {
                 if self.marks.len() == 1 {
                     self.mark();
                 }
-                if self.desk.ledger.in_flight == 0 && self.desk.open == 0 {
+                if self.desk.books.ledger.in_flight == 0 && self.desk.open == 0 {
                     break;
                 }
             }
             self.handle(event);
+            if let Some(why) = self.desk.failed.take() {
+                return Err(SimBenchError::Workload(why));
+            }
         }
         while self.marks.len() < 2 {
             self.mark();
         }
         progress(self.progress());
-        self.report()
+        Ok(self.report())
     }
 
     fn progress(&self) -> Progress {
-        let virtual_ns = self.now.min(self.desk.ledger.end).max(0);
+        let ledger = &self.desk.books.ledger;
+        let virtual_ns = self.now.min(ledger.end).max(0);
         Progress {
             virtual_time: Duration::from_nanos(virtual_ns.unsigned_abs()),
-            total: Duration::from_nanos(self.desk.ledger.end.unsigned_abs()),
+            total: Duration::from_nanos(ledger.end.unsigned_abs()),
             events: self.events,
-            committed: self.desk.ledger.whole.committed,
+            committed: ledger.whole.committed,
         }
     }
 
@@ -277,7 +306,7 @@ impl<'a> World<'a> {
         }
         let end = turn.end();
         post.send(node, end);
-        let ledger = &self.desk.ledger;
+        let ledger = &self.desk.books.ledger;
         let counted = end.min(ledger.end) - self.now.max(ledger.begin);
         let core = &mut self.cores[core];
         core.busy_until = end;
@@ -289,38 +318,48 @@ impl<'a> World<'a> {
     }
 
     /// What is wrong with the stores, or `ok`.
-    fn self_check(&self) -> String {
-        let ledger = &self.desk.ledger;
-        if ledger.in_flight > 0 {
-            return format!("{} transactions did not end", ledger.in_flight);
+    fn self_check(&mut self, done: &DoneOf<W>) -> String {
+        let in_flight = self.desk.books.ledger.in_flight;
+        if in_flight > 0 {
+            return format!("{in_flight} transactions did not end");
         }
         let differ = |node: &CoordinatorNode| node.coordinator.stats().commit_mismatch;
         let differ: u64 = self.coordinators.iter().map(differ).sum();
         if differ > 0 {
             return format!("{differ} transactions had different times on their shards");
         }
-        for (node, shard) in self.shards.iter().zip(0_u16..) {
-            let store = node.shard.store();
-            let counter = |key| store.get(Key::Word(key)).map_or(0, number);
-            let found: i64 = self.desk.keyspace.keys_of(shard).map(counter).sum();
-            if let Err(differs) = ledger.check(shard, found) {
-                return differs;
-            }
-        }
-        "ok".to_owned()
+        let differs = match self.find() {
+            Ok(found) => self.workload.check_store(done, &found).err(),
+            Err(error) => Some(format!("not run: {error}")),
+        };
+        differs.unwrap_or_else(|| "ok".to_owned())
     }
 
-    fn report(self) -> SimBenchReport {
-        let self_check = self.self_check();
-        let per_shard = self.shard_figures();
-        let (busy_mean, busy_max) = self.coordinator_busy();
+    /// Reads the stores.
+    fn find(&mut self) -> Result<FoundOf<W>, SimBenchError> {
+        let busy_until = self.cores.iter().map(|core| core.busy_until).max().unwrap_or(0);
+        let after = shown(self.now.max(busy_until)) + AFTER;
+        let Self { clerk, shards, desk, .. } = self;
+        let mut all = FoundOf::<W>::default();
+        for generator in desk.books.sources.generators() {
+            clerk.verify(after, shards, generator)?;
+            all.add(&generator.found());
+        }
+        Ok(all)
+    }
+
+    fn report(mut self) -> SimBenchReport {
+        let (per_shard, (busy_mean, busy_max)) = (self.shard_figures(), self.coordinator_busy());
+        let warnings: Vec<String> = self.prices.warning(&self.config.service).into_iter().collect();
+        let done = self.desk.books.sources.done();
+        let self_check = self.self_check(&done);
         let stats = || self.coordinators.iter().map(|node| node.coordinator.stats());
         let (busy, retries) = (stats().map(|it| it.busy).sum(), stats().map(|it| it.retries).sum());
-        let end = self.desk.ledger.end;
+        let end = self.desk.books.ledger.end;
         let unsent = self.coordinators.iter().map(|node| node.unsent(end)).sum();
-        let Self { config, desk, post, now, events, .. } = self;
-        let bound_mean_ns = desk.ledger.bound_mean();
-        let ledger = desk.ledger;
+        let Self { config, workload, desk, post, now, events, .. } = self;
+        let ledger = desk.books.ledger;
+        let bound_mean_ns = ledger.bound_mean();
         let is_open_loop = config.rate.is_some();
         let to_the_last = (ledger.last_commit - ledger.begin).max(ledger.end - ledger.begin);
         let measured_ns = if is_open_loop { to_the_last } else { ledger.end - ledger.begin };
@@ -356,12 +395,15 @@ impl<'a> World<'a> {
             coordinator_busy_mean: busy_mean,
             coordinator_busy_max: busy_max,
             self_check,
+            kinds: kinds(workload.kinds(), ledger.kinds),
+            figures: workload.figures(&done),
+            warnings,
         }
     }
 
     /// The part of the measured time in which a core was at work.
     fn busy(&self, core: usize) -> f64 {
-        let ledger = &self.desk.ledger;
+        let ledger = &self.desk.books.ledger;
         self.cores[core].busy_ns as f64 / (ledger.end - ledger.begin) as f64
     }
 
@@ -391,6 +433,28 @@ impl<'a> World<'a> {
     }
 }
 
+/// The figures of each kind of transactions.
+fn kinds(names: &[&'static str], books: Vec<KindBook>) -> Vec<SimKindFigures> {
+    let figures = |(name, book): (&'static str, KindBook)| {
+        let KindBook { committed, aborted, latency } = book;
+        SimKindFigures { name, committed, aborted, latency }
+    };
+    names.iter().copied().zip(books).map(figures).collect()
+}
+
+/// All nodes, idle, and the cores that they are on.
+fn hosts(config: &SimBenchConfig, layout: Layout) -> (Vec<Host>, Vec<Core>) {
+    let (shard_cores, coordinator_cores) = cores_of(config);
+    let core = |node: u32| match layout.kind(node) {
+        Kind::Shard(shard) => usize::from(shard) % shard_cores,
+        Kind::Coordinator(at) => shard_cores + at as usize % coordinator_cores,
+        Kind::Prober(at) => shard_cores + coordinator_cores + at as usize,
+    };
+    let host = |node| Host { core: core(node), inbox: Vec::new(), turn_at: NEVER, timer_at: NEVER };
+    let cores = shard_cores + coordinator_cores + layout.probers as usize;
+    ((0..layout.nodes()).map(host).collect(), vec![Core::default(); cores])
+}
+
 /// How many cores the shards have, and how many the coordinators.
 fn cores_of(config: &SimBenchConfig) -> (usize, usize) {
     let shards = config.shard_cores.unwrap_or(config.shards);
@@ -407,11 +471,11 @@ fn prober_config(config: &SimBenchConfig, seed: u64) -> ProberConfig {
 
 /// The turn of a prober. It has a core of its own, and needs for turns and frames what a
 /// coordinator needs, so that its probes tell of that as well.
-fn probe(
+fn probe<G>(
     (place, prober): (usize, &mut Prober),
     turn: &mut Turn,
     inbox: &mut Vec<Parcel>,
-    (desk, estimates): (&mut CoordinatorDesk, &mut Estimates),
+    (desk, estimates): (&mut CoordinatorDesk<G>, &mut Estimates),
     post: &mut Post,
 ) {
     turn.spend(desk.costs.turn, 1);
@@ -430,9 +494,4 @@ fn probe(
     prober.on_timer(shown(turn.now()), &mut desk.writers);
     let frames = desk.writers.pack(post);
     turn.spend(desk.costs.frame, frames);
-}
-
-/// The counter in a value.
-fn number(value: Value<'_>) -> i64 {
-    value.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
 }

@@ -8,17 +8,21 @@ use std::fmt;
 use std::fmt::Write as _;
 
 const STREAM: u64 = 20;
+/// The number of queues is drawn apart, so that seeds with one of them keep their meaning.
+const QUEUES_STREAM: u64 = 24;
 
 /// A run of the task farm. Two equal ones give the same run, event by event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FarmConfig {
     /// All chance comes from it.
     pub seed: u64,
+    /// Number of queues of the server.
+    pub queues: u16,
     /// Number of workers.
     pub workers: u16,
     /// Number of clients that submit tasks.
     pub clients: u16,
-    /// What goes wrong. The shard is the queue, coordinators are workers and clients; what would
+    /// What goes wrong. The shard is the server, coordinators are workers and clients; what would
     /// harm single messages breaks their connection, since these are streams.
     pub faults: Faults,
     /// How long tasks are submitted and things go wrong. Afterwards everything is mended, and all
@@ -40,7 +44,8 @@ impl FarmConfig {
         let has_faults = faults != Faults::none();
         let faults = Faults { disk: has_faults && rng.chance(500_000), ..faults };
         let mutation = TaskMutation::None;
-        Self { seed, workers, clients, faults, duration, mutation }
+        let queues = *Rng::new(seed, QUEUES_STREAM).pick(&[1, 1, 1, 2, 3]);
+        Self { seed, queues, workers, clients, faults, duration, mutation }
     }
 
     /// The command that repeats the run. Options that are as the seed has them are left out;
@@ -52,6 +57,9 @@ impl FarmConfig {
         let mut option = |name: &str, value: &dyn fmt::Display| {
             write!(command, " --{name} {value}").expect("a string takes everything");
         };
+        if self.queues != default.queues {
+            option("queues", &self.queues);
+        }
         if self.faults != default.faults {
             option("faults", &self.faults);
         }
@@ -71,8 +79,11 @@ mod tests {
         let config = FarmConfig::from_seed(7);
         assert_eq!(config.replay_command(), "punctual sim --tasks --seed 7");
         let faults = Faults { disk: true, pauses: true, ..Faults::none() };
-        let config = FarmConfig { faults, duration: Nanos(5_000), ..config };
-        let expected = "punctual sim --tasks --seed 7 --faults pause,disk --duration 5000ns";
+        let queues = config.queues + 1;
+        let config = FarmConfig { faults, queues, duration: Nanos(5_000), ..config };
+        let expected = format!(
+            "punctual sim --tasks --seed 7 --queues {queues} --faults pause,disk --duration 5000ns"
+        );
         assert_eq!(config.replay_command(), expected);
     }
 
@@ -83,6 +94,7 @@ mod tests {
             assert!(configs.iter().any(|config| config.workers == workers));
         }
         assert!((1..=3).all(|clients| configs.iter().any(|config| config.clients == clients)));
+        assert!((1..=3).all(|queues| configs.iter().any(|config| config.queues == queues)));
         assert!(configs.iter().any(|config| config.faults == Faults::none()));
         assert!(configs.iter().filter(|config| config.faults.disk).count() > 20);
         assert!(configs.iter().filter(|config| config.faults.crashes_shard).count() > 20);

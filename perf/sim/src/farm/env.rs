@@ -2,6 +2,7 @@
 
 use super::check::Ledger;
 use super::events::{Event, Events};
+use super::layout::Layout;
 use super::net::Net;
 use super::plans::Plans;
 use super::tuning::Tuning;
@@ -9,6 +10,7 @@ use crate::rng::Rng;
 
 #[derive(Debug)]
 pub(super) struct Env {
+    pub(super) layout: Layout,
     pub(super) tuning: Tuning,
     pub(super) events: Events,
     pub(super) net: Net,

@@ -3,8 +3,8 @@
 use super::net::Content;
 use std::collections::BTreeMap;
 
-/// Something that happens to somebody. Nodes go by number: the queue is 0, then come the workers,
-/// then the clients.
+/// Something that happens to somebody. Nodes and links go by number (see
+/// [`Layout`](super::layout::Layout)).
 #[derive(Debug)]
 pub(super) enum Event {
     /// A message arrives at a node.
@@ -13,6 +13,8 @@ pub(super) enum Event {
     Turn { node: usize },
     /// The connecting side of a link tries to.
     Connect { link: usize },
+    /// Somebody looks whether tasks wait for nothing.
+    Look,
     /// Something goes wrong, or is over.
     Trouble(Trouble),
 }
@@ -30,7 +32,7 @@ pub(super) enum Trouble {
     Start { node: usize },
     /// A node does nothing before `until`. What a worker runs goes on.
     Freeze { node: usize, until: i64 },
-    /// The clock of the queue jumps forward.
+    /// The clock of the server jumps forward.
     Jump { by: i64 },
     /// A worker is told to finish what it runs, and the second time to give everything back.
     Drain { node: usize },

@@ -79,6 +79,11 @@ impl Seen {
         self.end.as_ref().is_some_and(|end| end.stdout == tag(self.id, self.attempt))
     }
 
+    /// Whether it has failed somewhere, or was returned as too large: it may be for others only.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0 || !self.failed_on.is_empty()
+    }
+
     /// The same but for what passes by itself: a pause that is over.
     fn settled(mut self) -> Self {
         if self.state == TaskState::Delayed {

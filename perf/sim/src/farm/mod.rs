@@ -5,7 +5,8 @@
 //! links that are slow, stall and break, a disk that tears what is being written and has no room
 //! for a while, processes that are frozen and killed, clocks that jump, and the tasks themselves,
 //! which fail, kill their worker, run for ever or ignore that they should stop. Clients submit
-//! tasks, and cancel, retry, requeue and remove some of them.
+//! tasks, and cancel, retry, requeue and remove some of them. The server may have several queues,
+//! over which tasks are spread as real clients do it.
 //!
 //! What happened is checked by the property that Jepsen calls `total-queue`, and more: nothing that
 //! was acknowledged is lost, nothing is invented, and whatever ran twice at once did so because of
@@ -13,6 +14,7 @@
 
 mod chaos;
 mod check;
+mod client_line;
 mod client_node;
 mod clock;
 mod config;
@@ -20,6 +22,7 @@ mod disk;
 mod env;
 mod events;
 mod inspect;
+mod layout;
 mod net;
 mod plans;
 mod queue_node;

@@ -1,49 +1,30 @@
-//! The links between the queue and its workers and clients: ordered streams that are slow, stall
+//! The links between queues and their workers and clients: ordered streams that are slow, stall
 //! and break.
 //!
 //! A link has one connection after the other. When one breaks, what is under way is lost, and both
 //! ends notice it when it suits them: meanwhile the queue may hear the same worker over a new one.
+//! Queue 0 accepts all connections, and hands on those that are for others.
 
 use super::events::{Event, Events};
+use super::layout::{Layout, QUEUE, Side};
 use super::tuning::Tuning;
 use crate::faults::Faults;
 use crate::rng::Rng;
 use punctual_core::SessionId;
 use punctual_wire::{BatchWriter, CloseReason, Frame, FrameReader, Limits};
 
-/// The node of the queue. Link `n` is that of node `n + 1`.
-pub(super) const QUEUE: usize = 0;
 /// What a message needs at least.
 const DELAY_MIN: i64 = 1_000;
-
-/// An end of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    /// A worker or a client.
-    Caller = 0,
-    Queue = 1,
-}
-
-impl Side {
-    pub(super) fn of(node: usize) -> Self {
-        if node == QUEUE { Self::Queue } else { Self::Caller }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::Caller => Self::Queue,
-            Self::Queue => Self::Caller,
-        }
-    }
-}
+/// What it takes to hand a connection to the thread of another queue.
+const HAND_OVER: i64 = 5_000;
 
 /// What a connection carries.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     /// The caller says who it is.
     Hello { session: SessionId, is_worker: bool },
-    /// The queue is there.
-    Welcome,
+    /// The queue is there, and so many of them in all.
+    Welcome { queues: u16 },
     /// One whole frame.
     Frame(Vec<u8>),
     /// The connection is no more, with the reason if the other side gave one.
@@ -75,6 +56,7 @@ struct Conn {
 /// All links.
 #[derive(Debug)]
 pub(super) struct Net {
+    layout: Layout,
     links: Vec<Link>,
     conns: Vec<Conn>,
     faults: Faults,
@@ -85,20 +67,31 @@ pub(super) struct Net {
 }
 
 impl Net {
-    pub(super) fn new(links: usize, faults: Faults, tuning: &Tuning, mut rng: Rng) -> Self {
+    pub(super) fn new(layout: Layout, faults: Faults, tuning: &Tuning, mut rng: Rng) -> Self {
         let delay = tuning.delay;
         let link = |_| {
             let mut delay = || delay * rng.between(50, 150) / 100;
             let delays = [delay(), delay()];
             Link { conn: None, cut_until: 0, stalled_until: 0, delays }
         };
-        let links = (0..links).map(link).collect();
+        let links = (0..layout.links()).map(link).collect();
         let (conns, tuning) = (Vec::new(), tuning.clone());
-        Self { links, conns, faults, tuning, rng, frames: 0, cuts: 0 }
+        Self { layout, links, conns, faults, tuning, rng, frames: 0, cuts: 0 }
     }
 
-    pub(super) fn links(&self) -> usize {
-        self.links.len()
+    pub(super) fn link_of(&self, conn: u32) -> usize {
+        self.conns[conn as usize].link
+    }
+
+    /// The queue that a connection is for.
+    pub(super) fn queue_of(&self, conn: u32) -> usize {
+        self.layout.queue(self.link_of(conn))
+    }
+
+    /// Queue 0 gives a connection to the queue that it is for.
+    pub(super) fn hand_over(&self, events: &mut Events, now: i64, conn: u32, hello: Content) {
+        let to = self.queue_of(conn);
+        events.plan(now + HAND_OVER, Event::Deliver { to, conn, content: hello });
     }
 
     /// From now on nothing goes wrong.
@@ -135,7 +128,7 @@ impl Net {
 
     /// Whether this is the connection that the caller of its link has, or waits for.
     pub(super) fn is_current(&self, conn: u32) -> bool {
-        self.links[self.conns[conn as usize].link].conn == Some(conn)
+        self.links[self.link_of(conn)].conn == Some(conn)
     }
 
     /// The caller knows that its connection is gone.
@@ -160,13 +153,13 @@ impl Net {
         self.cuts += 1;
         let cut_until = &mut self.links[link].cut_until;
         *cut_until = until.max(*cut_until);
-        let Self { conns, rng, tuning, .. } = self;
+        let Self { layout, conns, rng, tuning, .. } = self;
         for (at, conn) in conns.iter_mut().enumerate() {
             if conn.link != link || conn.is_dead {
                 continue;
             }
             conn.is_dead = true;
-            for to in [link + 1, QUEUE] {
+            for to in [layout.caller(link), layout.queue(link)] {
                 let mut noticed = now + DELAY_MIN + rng.exponential(10 * tuning.delay);
                 if rng.chance(tuning.late_notice) {
                     noticed += rng.between(0, tuning.outage_max);
@@ -216,7 +209,7 @@ impl Net {
             self.frames += 1;
             // A stream that loses something is broken.
             if self.faults.loss && self.rng.chance(self.tuning.loss) {
-                let link = self.conns[conn as usize].link;
+                let link = self.link_of(conn);
                 self.cut(events, now, link, now);
             }
             self.send(events, now, conn, from, Content::Frame(frame.to_vec()));
@@ -234,7 +227,7 @@ impl Net {
         from: Side,
         content: Content,
     ) {
-        let Self { links, conns, faults, tuning, rng, .. } = self;
+        let Self { layout, links, conns, faults, tuning, rng, .. } = self;
         let state = &mut conns[conn as usize];
         if state.is_dead || state.hung_up[from as usize] {
             return;
@@ -248,8 +241,9 @@ impl Net {
         let last = &mut state.last_arrivals[from as usize];
         *last = at.max(*last + 1);
         let to = match from.other() {
-            Side::Queue => QUEUE,
-            Side::Caller => state.link + 1,
+            Side::Queue if matches!(content, Content::Hello { .. }) => QUEUE,
+            Side::Queue => layout.queue(state.link),
+            Side::Caller => layout.caller(state.link),
         };
         events.plan(*last, Event::Deliver { to, conn, content });
     }

@@ -5,7 +5,7 @@ use super::tuning::Tuning;
 use crate::env::mix;
 use crate::rng::Rng;
 use punctual_wire::task::{
-    After, EndKind, JobId, PayloadKind, TaskKey, TaskPayload, TaskSpec, Variables,
+    After, EndKind, JobId, PayloadKind, TaskKey, TaskPayload, TaskSpec, Variables, queue_of_hash,
 };
 
 /// What the command of every task begins with; its number follows.
@@ -36,6 +36,8 @@ enum Nature {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) job: usize,
+    /// Where clients submit it.
+    pub(super) queue: usize,
     pub(super) key: TaskKey,
     pub(super) priority: i32,
     pub(super) memory: u64,
@@ -92,7 +94,7 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    pub(super) fn draw(tuning: &Tuning, may_kill: bool, rng: &mut Rng) -> Self {
+    pub(super) fn draw(tuning: &Tuning, queues: u16, may_kill: bool, rng: &mut Rng) -> Self {
         let mut all: Vec<Plan> = Vec::new();
         for number in 0..tuning.tasks as u32 {
             let plan = draw_plan(number, &all, tuning, rng);
@@ -109,6 +111,9 @@ impl Plans {
                 followers[*ancestor as usize].push(number);
             }
             before.push(ancestors);
+        }
+        for (plan, followers) in all.iter_mut().zip(&followers) {
+            plan.queue = queue_of(plan, !followers.is_empty(), queues);
         }
         Self { all, followers, run: tuning.run, may_kill }
     }
@@ -158,6 +163,16 @@ impl Plans {
     }
 }
 
+/// The queue of a task, as clients reckon it: those that come after others, or that others come
+/// after, are in one place, all of a job. Which hash of the job that is does not matter.
+fn queue_of(plan: &Plan, has_followers: bool, queues: u16) -> usize {
+    let is_tied = has_followers || !plan.after.is_empty();
+    usize::from(match is_tied {
+        true => queue_of_hash(mix(3, plan.job as u64), queues),
+        false => plan.key.queue(queues),
+    })
+}
+
 fn draw_plan(number: u32, earlier: &[Plan], tuning: &Tuning, rng: &mut Rng) -> Plan {
     let job = rng.index(tuning.jobs);
     let nature = match rng.chance(tuning.nasty) {
@@ -205,6 +220,7 @@ fn draw_plan(number: u32, earlier: &[Plan], tuning: &Tuning, rng: &mut Rng) -> P
     .write_to(&mut payload);
     Plan {
         job,
+        queue: 0,
         key: TaskKey(u128::from(mix(1, number.into())) << 64 | u128::from(mix(2, number.into()))),
         priority: rng.below(tuning.priorities) as i32,
         memory,
@@ -230,19 +246,24 @@ mod tests {
     #[test]
     fn tasks_come_after_earlier_ones_of_their_job_and_know_their_number() {
         let mut with_after = 0;
+        let mut in_queue = [0; 3];
         for seed in 0..40 {
             let tuning = Tuning::draw(&FarmConfig::from_seed(seed));
-            let plans = Plans::draw(&tuning, true, &mut Rng::new(seed, 0));
+            let plans = Plans::draw(&tuning, 3, true, &mut Rng::new(seed, 0));
             for (plan, number) in plans.all.iter().zip(0_u32..) {
                 assert_eq!(plans.number_of(&plan.payload), Some(number));
+                in_queue[plan.queue] += 1;
                 assert!(plan.memory < WHOLE_MEMORY && plan.cores_milli <= WHOLE_CORES);
                 for before in &plan.after {
                     with_after += 1;
-                    assert!(*before < number && plans.get(*before).job == plan.job);
+                    let earlier = plans.get(*before);
+                    assert!(*before < number);
+                    assert_eq!((earlier.job, earlier.queue), (plan.job, plan.queue));
                     assert!(plans.followers(*before).contains(&number));
                 }
             }
         }
         assert!(with_after > 100, "{with_after}");
+        assert!(in_queue.iter().all(|tasks| *tasks > 300), "{in_queue:?}");
     }
 }

@@ -1,9 +1,10 @@
-//! The node of the queue, hosted as the runtime does it: take what has arrived, do what is due,
+//! The node of a queue, hosted as the runtime does it: take what has arrived, do what is due,
 //! write the log, send what may leave.
 
 use super::disk::FarmDisk;
 use super::env::Env;
-use super::net::{Content, Side};
+use super::layout::Side;
+use super::net::Content;
 use super::report::FarmViolationKind;
 use crate::env::only_frame;
 use punctual_core::task::{Party, TaskQueue};
@@ -26,6 +27,8 @@ struct Peer {
 
 #[derive(Debug)]
 pub(super) struct QueueNode {
+    /// Which queue of the server.
+    at: usize,
     pub(super) queue: TaskQueue,
     peers: BTreeMap<u32, Peer>,
     /// Of those that may not be read now.
@@ -34,8 +37,8 @@ pub(super) struct QueueNode {
 }
 
 impl QueueNode {
-    pub(super) fn new(queue: TaskQueue) -> Self {
-        Self { queue, peers: BTreeMap::new(), held: VecDeque::new(), had_room: true }
+    pub(super) fn new(at: usize, queue: TaskQueue) -> Self {
+        Self { at, queue, peers: BTreeMap::new(), held: VecDeque::new(), had_room: true }
     }
 
     /// One turn, at `now` by its clock.
@@ -52,15 +55,18 @@ impl QueueNode {
         for (conn, content) in held.into_iter().chain(inbox) {
             self.take(env, at, now, conn, content);
         }
-        env.ledger.before_turn(now);
+        env.ledger.before_turn(self.at, now);
         self.queue.on_turn(now);
         disk.pump(at, &mut self.queue, &mut env.ledger.findings);
-        env.ledger.after_turn(self.queue.log_ends());
+        env.ledger.after_turn(self.at, self.queue.log_ends());
         self.write(env, at, now);
     }
 
     fn take(&mut self, env: &mut Env, at: i64, now: Nanos, conn: u32, content: Content) {
         match content {
+            hello @ Content::Hello { .. } if env.net.queue_of(conn) != self.at => {
+                env.net.hand_over(&mut env.events, at, conn, hello);
+            }
             Content::Hello { session, is_worker } => {
                 let opened = match is_worker {
                     true => self.queue.open_worker(now, session),
@@ -73,17 +79,18 @@ impl QueueNode {
                 let out = BatchWriter::new(Limits::DEFAULT, env.tuning.batch_max, false);
                 let session = is_worker.then_some(session);
                 self.peers.insert(conn, Peer { party, session, out });
-                env.net.send(&mut env.events, at, conn, Side::Queue, Content::Welcome);
+                let welcome = Content::Welcome { queues: env.layout.queues as u16 };
+                env.net.send(&mut env.events, at, conn, Side::Queue, welcome);
             }
             Content::Frame(bytes) => self.take_frame(env, now, conn, bytes),
             Content::Closed(_) => {
                 self.held.retain(|(other, _)| *other != conn);
                 if let Some(peer) = self.peers.remove(&conn) {
                     self.queue.close(now, peer.party);
-                    env.ledger.unlinked(now, conn);
+                    env.ledger.unlinked(self.at, now, conn);
                 }
             }
-            Content::Welcome => {}
+            Content::Welcome { .. } => {}
         }
     }
 
@@ -98,8 +105,8 @@ impl QueueNode {
         // Nobody listens to a connection that is about to be closed.
         if self.queue.closing(*party).is_none() {
             match session {
-                Some(session) => env.ledger.heard_worker(now, *session, conn, &frame),
-                None => env.ledger.heard_client(&env.plans, conn, &frame),
+                Some(session) => env.ledger.heard_worker(self.at, now, *session, conn, &frame),
+                None => env.ledger.heard_client(&env.plans, self.at, conn, &frame),
             }
         }
         if let Err(error) = self.queue.on_frame(now, *party, &frame) {
@@ -109,7 +116,7 @@ impl QueueNode {
     }
 
     fn write(&mut self, env: &mut Env, at: i64, now: Nanos) {
-        let Self { queue, peers, had_room, .. } = self;
+        let Self { at: id, queue, peers, had_room, .. } = self;
         *had_room = true;
         let mut closed = Vec::new();
         for (conn, Peer { party, session, out }) in &mut *peers {
@@ -122,14 +129,14 @@ impl QueueNode {
             });
             if let Some(reason) = queue.closing(*party) {
                 ledger.closing(*session, reason);
-                ledger.unlinked(now, *conn);
+                ledger.unlinked(*id, now, *conn);
                 queue.close(now, *party);
                 net.hang_up(events, at, *conn, Side::Queue, Some(reason));
                 closed.push(*conn);
             }
         }
         peers.retain(|conn, _| !closed.contains(conn));
-        env.ledger.after_write(&env.plans, *had_room, queue.is_durable());
+        env.ledger.after_write(&env.plans, *id, *had_room, queue.is_durable());
     }
 
     /// When it is to have a turn although nothing arrives: by its clock, and in true time.

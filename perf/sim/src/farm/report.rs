@@ -35,6 +35,10 @@ pub enum FarmViolationKind {
     WrongEnd,
     /// Two runs of a task overlapped, and no fault explains it.
     Overlap,
+    /// A job has two numbers, or a number two jobs.
+    JobNumber,
+    /// A task waited for long although a worker had room for it.
+    Unserved,
     /// Something is not over, though nothing is wrong any more.
     NotIdle,
     /// Virtual time hardly moves: somebody is busy with nothing.
@@ -143,13 +147,15 @@ counts! {
     drained,
     /// Pairs of tasks whose order was checked by their priority.
     priorities_checked,
-    /// Times that the queue was killed.
+    /// Tasks that waited when somebody looked whether any worker had room for them.
+    waits_checked,
+    /// Times that the server was killed, with all its queues.
     queue_kills,
     /// Times that a worker was killed, by a task of its own or otherwise.
     worker_kills,
     /// Times that a client was killed.
     client_kills,
-    /// Times that a worker or the queue was frozen.
+    /// Times that a worker or a queue was frozen.
     freezes,
     /// Connections that broke.
     cuts,

@@ -1,13 +1,15 @@
-//! A worker with its link and what it runs: the runs are simulated, the decisions are the core's.
+//! A worker with its links and what it runs: the runs are simulated, the decisions are the core's.
 
 use super::check::{Run as Entry, tag};
 use super::env::Env;
-use super::net::{Content, Side};
+use super::events::Event;
+use super::layout::{Kind, Side};
+use super::net::Content;
 use super::plans::{Fate, WHOLE_CORES, WHOLE_MEMORY};
 use super::report::FarmViolationKind;
 use crate::env::only_frame;
 use punctual_core::task::{Action, Exit, Prefetch, RunId, TaskWorker, TaskWorkerConfig, Usage};
-use punctual_core::{Nanos, SessionId};
+use punctual_core::{Nanos, SessionId, ShardId};
 use punctual_wire::task::EndKind;
 use punctual_wire::{BatchWriter, CloseReason, Limits};
 use std::collections::{BTreeMap, VecDeque};
@@ -64,18 +66,43 @@ impl Run {
     }
 }
 
+/// Its end of the link to a queue.
+#[derive(Debug)]
+struct End {
+    session: SessionId,
+    /// The connection, once it is welcome.
+    conn: Option<u32>,
+    out: BatchWriter,
+}
+
+impl End {
+    fn new(env: &mut Env) -> Self {
+        let out = BatchWriter::new(Limits::DEFAULT, env.tuning.batch_max, false);
+        Self { session: SessionId(env.rng.draw()), conn: None, out }
+    }
+}
+
 /// From a start to an end of the worker's process.
 #[derive(Debug)]
 struct Life {
-    session: SessionId,
     worker: TaskWorker,
-    /// Its connection, once it is welcome.
-    conn: Option<u32>,
-    out: BatchWriter,
+    /// One a queue, of those that it knows: queue 0 says how many there are.
+    ends: Vec<End>,
     runs: BTreeMap<u64, Run>,
     usage_at: i64,
     /// How often it was told to stop.
     drains: u32,
+    /// When something began or ended to run here, or a link came or went, in true time.
+    changed_at: i64,
+}
+
+/// What a worker could run beside what it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) node: usize,
+    pub(super) slots: usize,
+    pub(super) memory: u64,
+    pub(super) cores_milli: u64,
 }
 
 /// How a turn ended.
@@ -101,7 +128,7 @@ pub(super) struct WorkerNode {
 
 impl WorkerNode {
     pub(super) fn new(node: usize, env: &mut Env) -> Self {
-        let is_first = node == 1;
+        let is_first = env.layout.kind(node) == Kind::Worker(0);
         let rng = &mut env.rng;
         // One can run everything, so that everything can end.
         let (least_memory, least_cores) = match is_first {
@@ -132,19 +159,18 @@ impl WorkerNode {
         };
         let config = TaskWorkerConfig { name, ..self.config.clone() };
         self.life = Some(Life {
-            session: SessionId(env.rng.draw()),
             worker: TaskWorker::new(config),
-            conn: None,
-            out: BatchWriter::new(Limits::DEFAULT, env.tuning.batch_max, false),
+            ends: vec![End::new(env)],
             runs: BTreeMap::new(),
             usage_at: at,
             drains: 0,
+            changed_at: at,
         });
     }
 
-    /// Who it says it is.
-    pub(super) fn session(&self) -> Option<SessionId> {
-        self.life.as_ref().map(|life| life.session)
+    /// Who it says it is to a queue, once it knows of it.
+    pub(super) fn session(&self, queue: usize) -> Option<SessionId> {
+        self.life.as_ref()?.ends.get(queue).map(|end| end.session)
     }
 
     /// It is told to finish, or, the second time, to give everything back.
@@ -178,6 +204,26 @@ impl WorkerNode {
         })
     }
 
+    /// What it has had room for since `since`, if it has offered everything all the time, to all
+    /// queues, and nothing has begun or ended here.
+    pub(super) fn room(&self, env: &Env, since: i64) -> Option<Room> {
+        let Self { node, config, life: Some(life), .. } = self else { return None };
+        let offers_all =
+            |end: &End| end.conn.is_some() && env.ledger.offers(end.session, config.slots);
+        let is_whole = life.ends.len() == env.layout.queues && life.ends.iter().all(offers_all);
+        if !is_whole || life.drains > 0 || life.changed_at > since {
+            return None;
+        }
+        let memory: u64 = life.runs.values().map(|run| run.memory).sum();
+        let cores: u64 = life.runs.values().map(|run| u64::from(run.cores_milli)).sum();
+        Some(Room {
+            node: *node,
+            slots: (config.slots as usize).saturating_sub(life.runs.len()),
+            memory: config.memory.saturating_sub(memory),
+            cores_milli: u64::from(config.cores_milli).saturating_sub(cores),
+        })
+    }
+
     pub(super) fn turn(
         &mut self,
         env: &mut Env,
@@ -206,13 +252,15 @@ impl WorkerNode {
         }
         life.worker.on_turn(now);
         life.act(env, config, at, now);
-        if let Some(conn) = life.conn {
-            life.worker.write(now, &mut life.out);
-            let Env { net, events, .. } = &mut *env;
-            net.send_frames(events, at, conn, Side::Caller, &mut life.out, |_| {});
+        let Env { net, events, .. } = &mut *env;
+        for (end, queue) in life.ends.iter_mut().zip(0..) {
+            if let Some(conn) = end.conn {
+                life.worker.write(now, ShardId(queue), &mut end.out);
+                net.send_frames(events, at, conn, Side::Caller, &mut end.out, |_| {});
+            }
         }
         if life.worker.is_finished() && life.runs.is_empty() {
-            if let Some(conn) = life.conn {
+            for conn in life.ends.iter().filter_map(|end| end.conn) {
                 let reason = Some(CloseReason::Stopping);
                 env.net.hang_up(&mut env.events, at, conn, Side::Caller, reason);
             }
@@ -238,28 +286,43 @@ impl Life {
         content: Content,
     ) {
         let is_current = env.net.is_current(conn);
+        let (link, queue) = (env.net.link_of(conn), env.net.queue_of(conn));
+        let id = ShardId(queue as u16);
         match content {
-            Content::Welcome if is_current => {
-                self.conn = Some(conn);
-                self.worker.on_link_up(now);
+            Content::Welcome { queues } if is_current => {
+                self.changed_at = at;
+                self.ends[queue].conn = Some(conn);
+                self.worker.on_link_up(now, id);
+                if self.worker.queues() != queues {
+                    self.worker.set_queues(now, queues);
+                }
+                for other in self.ends.len()..usize::from(queues) {
+                    self.ends.push(End::new(env));
+                    let link = env.layout.link(node, other);
+                    env.events.plan(at, Event::Connect { link });
+                }
             }
-            Content::Frame(bytes) if self.conn == Some(conn) => {
-                if let Err(error) = self.worker.on_frame(now, &only_frame(&bytes)) {
+            Content::Frame(bytes)
+                if self.ends.get(queue).is_some_and(|end| end.conn == Some(conn)) =>
+            {
+                if let Err(error) = self.worker.on_frame(now, id, &only_frame(&bytes)) {
                     let text = format!("worker {node} cannot take what it was sent: {error}");
                     env.ledger.find(FarmViolationKind::Malformed, text);
                 }
             }
             Content::Closed(reason) if is_current => {
-                self.conn = None;
-                self.out.seal();
-                self.out.clear_sealed();
-                env.net.forget(node - 1);
-                env.connect_soon(at, node - 1);
+                self.changed_at = at;
+                let end = &mut self.ends[queue];
+                end.conn = None;
+                end.out.seal();
+                end.out.clear_sealed();
+                env.net.forget(link);
+                env.connect_soon(at, link);
                 if reason == Some(CloseReason::LeaseExpired) {
-                    self.worker.on_expired(now);
-                    self.session = SessionId(env.rng.draw());
+                    self.worker.on_expired(now, id);
+                    end.session = SessionId(env.rng.draw());
                 } else {
-                    self.worker.on_link_down(now);
+                    self.worker.on_link_down(now, id);
                 }
             }
             _ => {}
@@ -276,6 +339,7 @@ impl Life {
                 return true;
             }
             let Some(run) = self.runs.remove(&id) else { return false };
+            self.changed_at = at;
             if let Some(entry) = run.entry {
                 env.ledger.run_ended(entry, run.ends_at, run.has_succeeded());
             }
@@ -308,11 +372,13 @@ impl Life {
 
     fn start(&mut self, env: &mut Env, config: &TaskWorkerConfig, at: i64, now: Nanos, id: RunId) {
         let Some(lease) = self.worker.lease(id) else { return };
+        self.changed_at = at;
         let (task, attempt) = (lease.task, lease.attempt);
+        let session = self.ends[usize::from(task.shard())].session;
         let (memory, cores_milli) = (lease.memory, lease.cores_milli);
         let number = env.plans.number_of(&lease.payload);
         let runs = number.map_or(0, |number| env.ledger.runs_of(number));
-        let entry = env.ledger.run_began(at, self.session, task, attempt);
+        let entry = env.ledger.run_began(at, session, task, attempt);
         let Some(number) = number else { return };
         let Fate { lasts, kind, code, is_deaf, kills_worker } =
             env.plans.fate(number, runs, &mut env.rng);

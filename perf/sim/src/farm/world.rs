@@ -11,17 +11,20 @@ use super::disk::FarmDisk;
 use super::env::Env;
 use super::events::{Event, Events, Trouble};
 use super::inspect;
-use super::net::{Content, Net, QUEUE, Side};
+use super::layout::{Kind, Layout, QUEUE, Side};
+use super::net::{Content, Net};
 use super::plans::Plans;
 use super::queue_node::QueueNode;
 use super::report::{FarmReport, FarmViolationKind};
 use super::tuning::Tuning;
-use super::worker_node::{Verdict, WorkerNode};
+use super::worker_node::{Room, Verdict, WorkerNode};
 use crate::env::mix;
+use crate::faults::Faults;
 use crate::rng::Rng;
 use punctual_core::journal::Durability;
 use punctual_core::task::TaskQueueConfig;
 use punctual_core::{Nanos, ShardId};
+use punctual_wire::task::{QUEUES_MAX, StateCounts};
 use std::collections::VecDeque;
 
 const STREAM: u64 = 23;
@@ -35,6 +38,12 @@ const REST_WITHIN: i64 = 60_000_000_000;
 const WAKE_MAX: i64 = 2_000;
 /// A turn takes up to this.
 const TURN_MAX: i64 = 20_000;
+/// So long may a task wait although a worker has room for it: many times what it takes to ask a
+/// lease back and to give it to another worker, and longer than all but one run in a million, for
+/// what is asked back first may turn out to run.
+const WAIT_MAX: i64 = 300_000_000;
+/// So long after everything was mended nobody counts any more on what is gone.
+const SETTLED_AFTER: i64 = 2_000_000_000;
 
 /// What the machinery knows of a node.
 #[derive(Debug, Default)]
@@ -47,6 +56,14 @@ struct Host {
     frozen_until: i64,
 }
 
+/// A queue of the server, with what stays of it when the server is killed.
+#[derive(Debug)]
+struct Shard {
+    node: Option<QueueNode>,
+    disk: FarmDisk,
+    clock: QueueClock,
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     config: FarmConfig,
@@ -54,9 +71,7 @@ pub(super) struct World {
     env: Env,
     rng: Rng,
     hosts: Vec<Host>,
-    queue: Option<QueueNode>,
-    disk: FarmDisk,
-    clock: QueueClock,
+    shards: Vec<Shard>,
     workers: Vec<WorkerNode>,
     clients: Vec<ClientNode>,
     trace: u64,
@@ -65,46 +80,56 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(config: &FarmConfig) -> Self {
         let config = FarmConfig {
+            queues: config.queues.clamp(1, QUEUES_MAX),
             workers: config.workers.clamp(1, CALLERS_MAX),
             clients: config.clients.clamp(1, CALLERS_MAX),
             ..*config
         };
         let tuning = Tuning::draw(&config);
+        let layout = Layout::of(&config);
         let mut rng = Rng::new(config.seed, STREAM);
-        let plans = Plans::draw(&tuning, config.faults.crashes_coordinator, &mut rng);
-        let settings = queue_config(&config, &tuning);
-        let callers = usize::from(config.workers + config.clients);
+        let may_kill = config.faults.crashes_coordinator;
+        let plans = Plans::draw(&tuning, config.queues, may_kill, &mut rng);
+        let settings = |queue| queue_config(&config, &tuning, ShardId(queue));
+        let ledger = Ledger::new(&plans, layout.queues, &settings(0));
+        let net = Net::new(layout, config.faults, &tuning, Rng::new(rng.draw(), 0));
+        let rng_of_nodes = Rng::new(rng.draw(), 0);
+        let starts: Vec<(usize, i64)> = std::iter::once(QUEUE)
+            .chain(layout.caller_nodes())
+            .map(|node| (node, rng.between(0, 5_000_000)))
+            .collect();
+        let duration = config.duration.0.max(1);
+        let shard = |queue| {
+            let (is_bad, disk_rng) = (config.faults.disk, Rng::new(rng.draw(), 0));
+            let disk = FarmDisk::new(settings(queue), &tuning, is_bad, duration, disk_rng);
+            Shard { node: None, disk, clock: QueueClock::new() }
+        };
+        let shards = (0..config.queues).map(shard).collect();
         let mut env = Env {
+            layout,
             events: Events::default(),
-            net: Net::new(callers, config.faults, &tuning, Rng::new(rng.draw(), 0)),
-            ledger: Ledger::new(&plans, &settings),
-            rng: Rng::new(rng.draw(), 0),
+            net,
+            ledger,
+            rng: rng_of_nodes,
             is_healed: false,
             plans,
             tuning,
         };
-        let workers = 1..=usize::from(config.workers);
+        let workers = (0..layout.workers).map(|at| layout.worker(at));
         let workers = workers.map(|node| WorkerNode::new(node, &mut env)).collect();
-        let clients = clients(&config, &mut env);
-        chaos::plan(&config, &env.tuning, &mut env.events);
-        for node in 0..=callers {
-            let at = rng.between(0, 5_000_000);
+        let clients = clients(layout, &mut env);
+        chaos::plan(&config, layout, &env.tuning, &mut env.events);
+        for (node, at) in starts {
             env.events.plan(at, Event::Trouble(Trouble::Start { node }));
         }
-        let (duration, disk_rng) = (config.duration.0.max(1), Rng::new(rng.draw(), 0));
-        Self {
-            disk: FarmDisk::new(settings, &env.tuning, config.faults.disk, duration, disk_rng),
-            hosts: (0..=callers).map(|_| Host::default()).collect(),
-            clock: QueueClock::new(),
-            trace: config.seed,
-            now: 0,
-            queue: None,
-            config,
-            env,
-            rng,
-            workers,
-            clients,
+        if layout.queues > 1 {
+            let has_trouble = config.faults != Faults::none() || env.tuning.low_memory > 0;
+            let first = if has_trouble { duration + SETTLED_AFTER } else { WAIT_MAX };
+            env.events.plan(first, Event::Look);
         }
+        let hosts = (0..layout.nodes()).map(|_| Host::default()).collect();
+        let trace = config.seed;
+        Self { now: 0, config, env, rng, hosts, shards, workers, clients, trace }
     }
 
     /// Simulates everything, checks it, and says what it came to.
@@ -113,9 +138,11 @@ impl World {
         if self.run_until(end, |_| false) && self.come_to_rest() {
             self.look();
         }
-        let Self { config, now, env, disk, trace, .. } = self;
+        let Self { config, now, env, shards, trace, .. } = self;
         let Ledger { findings, mut counts, .. } = env.ledger;
-        counts += &disk.counts;
+        for shard in &shards {
+            counts += &shard.disk.counts;
+        }
         (counts.frames, counts.cuts) = (env.net.frames, env.net.cuts);
         FarmReport {
             seed: config.seed,
@@ -150,6 +177,7 @@ impl World {
             Event::Deliver { to, conn, content } => self.deliver(to, conn, content),
             Event::Turn { node } => self.turn(node),
             Event::Connect { link } => self.connect(link),
+            Event::Look => self.look_around(),
             Event::Trouble(trouble) => self.suffer(trouble),
         }
     }
@@ -159,7 +187,8 @@ impl World {
     }
 
     fn deliver(&mut self, to: usize, conn: u32, content: Content) {
-        let Some(content) = self.env.net.arrive(conn, Side::of(to), content) else { return };
+        let side = self.env.layout.side(to);
+        let Some(content) = self.env.net.arrive(conn, side, content) else { return };
         if !self.hosts[to].is_up {
             return;
         }
@@ -196,11 +225,9 @@ impl World {
         host.busy_until = at + self.rng.between(500, TURN_MAX);
         let inbox = std::mem::take(&mut host.inbox);
         self.note(7, node);
-        let workers = self.workers.len();
-        let next = if node == QUEUE {
-            self.turn_queue(inbox)
-        } else if node <= workers {
-            match self.workers[node - 1].turn(&mut self.env, at, inbox) {
+        let next = match self.env.layout.kind(node) {
+            Kind::Queue(queue) => self.turn_queue(queue, inbox),
+            Kind::Worker(worker) => match self.workers[worker].turn(&mut self.env, at, inbox) {
                 Verdict::Next(next) => next,
                 Verdict::Killed => {
                     self.kill(node);
@@ -211,21 +238,21 @@ impl World {
                     self.stop(node);
                     return self.start_soon(node);
                 }
-            }
-        } else {
-            self.clients[node - 1 - workers].turn(&mut self.env, at, inbox)
+            },
+            Kind::Client(client) => self.clients[client].turn(&mut self.env, at, inbox),
         };
         if let Some(next) = next {
             self.request_turn(node, next);
         }
     }
 
-    fn turn_queue(&mut self, inbox: VecDeque<(u32, Content)>) -> Option<i64> {
-        let Self { queue: Some(queue), env, disk, clock, now: at, .. } = self else { return None };
-        let at = *at;
+    fn turn_queue(&mut self, queue: usize, inbox: VecDeque<(u32, Content)>) -> Option<i64> {
+        let Self { shards, env, now: at, .. } = self;
+        let Shard { node, disk, clock } = &mut shards[queue];
+        let (node, at) = (node.as_mut()?, *at);
         let now = clock.read(at);
-        queue.turn(env, disk, at, now, inbox);
-        let (deadline, retry) = queue.next_turn(at);
+        node.turn(env, disk, at, now, inbox);
+        let (deadline, retry) = node.next_turn(at);
         // What is due already was done, or it cannot be done yet.
         let deadline = deadline.map(|shown| clock.when(shown, at).max(at + 1));
         [deadline, retry, disk.next_change(at)].into_iter().flatten().min()
@@ -233,19 +260,21 @@ impl World {
 
     /// The caller of a link tries to connect.
     fn connect(&mut self, link: usize) {
-        let (node, workers) = (link + 1, self.workers.len());
+        let layout = self.env.layout;
+        let (node, queue) = (layout.caller(link), layout.queue(link));
         if !self.hosts[node].is_up || !self.env.net.is_free(link) {
             return;
         }
+        let (session, is_worker) = match layout.kind(node) {
+            Kind::Worker(worker) => (self.workers[worker].session(queue), true),
+            Kind::Client(client) => (self.clients[client].session(queue), false),
+            Kind::Queue(_) => return,
+        };
+        // It may have started anew, and does not know of this queue yet.
+        let Some(session) = session else { return };
         if !self.hosts[QUEUE].is_up || !self.env.net.is_open(link, self.now) {
             return self.env.connect_soon(self.now, link);
         }
-        let is_worker = node <= workers;
-        let session = match is_worker {
-            true => self.workers[node - 1].session(),
-            false => self.clients[node - 1 - workers].session(),
-        };
-        let Some(session) = session else { return };
         let Env { net, events, .. } = &mut self.env;
         let conn = net.connect(link);
         net.send(events, self.now, conn, Side::Caller, Content::Hello { session, is_worker });
@@ -259,52 +288,81 @@ impl World {
         if !goes || self.is_at_rest() {
             return goes;
         }
-        let queue = self.queue.as_ref().map_or_else(|| "gone".to_owned(), QueueNode::describe);
+        let describe = |shard: &Shard| match &shard.node {
+            Some(node) => node.describe(),
+            None => "gone".to_owned(),
+        };
+        let queues: Vec<String> = self.shards.iter().map(describe).collect();
         let clients: Vec<String> = self.clients.iter().map(ClientNode::describe).collect();
         let busy = self.workers.iter().filter(|worker| !worker.is_idle()).count();
-        let text = format!("the queue: {queue}; clients: {clients:?}; {busy} workers not idle");
+        let text = format!("queues: {queues:?}; clients: {clients:?}; {busy} workers not idle");
         self.env.ledger.find(FarmViolationKind::NotIdle, text);
         false
     }
 
     fn is_at_rest(&self) -> bool {
-        let Some(node) = self.queue.as_ref().filter(|node| node.is_idle()) else { return false };
-        let counts = node.queue.counts();
+        let counts_at_rest = |shard: &Shard| {
+            let node = shard.node.as_ref().filter(|node| node.is_idle());
+            node.map(|node| node.queue.counts())
+        };
+        let counts: Option<Vec<StateCounts>> = self.shards.iter().map(counts_at_rest).collect();
+        let Some(counts) = counts else { return false };
         self.env.is_healed
             && self.hosts.iter().all(|host| host.is_up)
             && self.workers.iter().all(WorkerNode::is_idle)
-            && self.clients.iter().all(|client| client.is_idle(counts))
+            && self.clients.iter().all(|client| client.is_idle(&counts))
     }
 
-    /// Looks at everything that the queue has, and at what its journal says that it has.
-    fn look(&mut self) {
-        let Self { queue: Some(node), env, disk, clock, now, .. } = self else { return };
-        let Env { ledger, plans, .. } = env;
-        let shown = clock.read(*now);
-        let compared = disk.compare(shown);
-        let rows = inspect::rows(&mut node.queue, shown, |queue| {
-            *now = disk.next_change(*now).map_or(*now + 1, |at| at.max(*now + 1));
-            disk.look(*now, queue);
-            disk.pump(*now, queue, &mut ledger.findings);
-            clock.read(*now)
-        });
-        let rows = rows.unwrap_or_else(|error| {
-            ledger.find(FarmViolationKind::NotIdle, error);
-            Vec::new()
-        });
-        let copy = disk.rows(shown);
-        let same = compared.and(copy).and_then(|copy| inspect::compare(rows.clone(), copy));
-        if let Err(error) = same {
-            let text = format!("the queue is not what its journal says: {error}");
-            ledger.find(FarmViolationKind::Recovery, text);
+    /// Looks whether tasks wait although a worker has had room for them since the last time.
+    fn look_around(&mut self) {
+        let Self { env, shards, workers, now, .. } = self;
+        let since = env.ledger.looked_at();
+        let rooms: Vec<Room> = workers.iter().filter_map(|it| it.room(env, since)).collect();
+        let mut rows = Vec::new();
+        for shard in shards {
+            match shard.disk.rows(shard.clock.read(*now)) {
+                Ok(more) => rows.extend(more),
+                Err(error) => env.ledger.find(FarmViolationKind::Recovery, error),
+            }
         }
-        ledger.check_ends(plans, &rows);
-        ledger.add_stats(node.queue.stats());
+        env.ledger.look(&env.plans, *now, &rows, &rooms);
+        env.events.plan(*now + WAIT_MAX, Event::Look);
+    }
+
+    /// Looks at everything that the queues have, and at what their journals say that they have.
+    fn look(&mut self) {
+        let Self { shards, env, now, .. } = self;
+        let Env { ledger, plans, .. } = env;
+        let mut all = Vec::new();
+        for Shard { node, disk, clock } in shards {
+            let Some(node) = node else { return };
+            let shown = clock.read(*now);
+            let compared = disk.compare(shown);
+            let rows = inspect::rows(&mut node.queue, shown, |queue| {
+                *now = disk.next_change(*now).map_or(*now + 1, |at| at.max(*now + 1));
+                disk.look(*now, queue);
+                disk.pump(*now, queue, &mut ledger.findings);
+                clock.read(*now)
+            });
+            let rows = rows.unwrap_or_else(|error| {
+                ledger.find(FarmViolationKind::NotIdle, error);
+                Vec::new()
+            });
+            let copy = disk.rows(shown);
+            let same = compared.and(copy).and_then(|copy| inspect::compare(rows.clone(), copy));
+            if let Err(error) = same {
+                let text = format!("the queue is not what its journal says: {error}");
+                ledger.find(FarmViolationKind::Recovery, text);
+            }
+            all.extend(rows);
+            ledger.add_stats(node.queue.stats());
+        }
+        ledger.check_ends(plans, &all);
     }
 }
 
-/// The settings of the queue.
-fn queue_config(config: &FarmConfig, tuning: &Tuning) -> TaskQueueConfig {
+/// The settings of a queue.
+fn queue_config(config: &FarmConfig, tuning: &Tuning, id: ShardId) -> TaskQueueConfig {
     TaskQueueConfig {
         durability: Durability::Journal,
         lease_timeout: tuning.lease_timeout,
@@ -314,13 +372,14 @@ fn queue_config(config: &FarmConfig, tuning: &Tuning) -> TaskQueueConfig {
         backoff_max: tuning.backoff_max,
         losses_max: tuning.losses_max,
         mutation: config.mutation,
-        ..TaskQueueConfig::new(ShardId(0))
+        ..TaskQueueConfig::new(id)
     }
 }
 
 /// The clients, each with its share of the tasks; some tasks are submitted by two of them.
-fn clients(config: &FarmConfig, env: &mut Env) -> Vec<ClientNode> {
-    let count = usize::from(config.clients);
+fn clients(layout: Layout, env: &mut Env) -> Vec<ClientNode> {
+    let nodes = layout.caller_nodes().skip(layout.workers);
+    let count = nodes.len();
     let mut shares = vec![Vec::new(); count];
     for task in 0..env.plans.all.len() as u32 {
         let first = env.rng.index(count);
@@ -330,7 +389,6 @@ fn clients(config: &FarmConfig, env: &mut Env) -> Vec<ClientNode> {
             shares[second].push(task);
         }
     }
-    let nodes = 1 + usize::from(config.workers)..;
     nodes.zip(shares).map(|(node, share)| ClientNode::new(node, share)).collect()
 }
 
@@ -338,7 +396,7 @@ fn clients(config: &FarmConfig, env: &mut Env) -> Vec<ClientNode> {
 fn hash(content: &Content) -> u64 {
     match content {
         Content::Hello { session, is_worker } => mix(1 + u64::from(*is_worker), session.0),
-        Content::Welcome => 3,
+        Content::Welcome { .. } => 3,
         Content::Closed(reason) => mix(4, reason.map_or(0, |reason| reason as u64)),
         Content::Frame(bytes) => {
             let (words, rest) = bytes.as_chunks::<8>();

@@ -1,6 +1,8 @@
 //! Runs that are to say how fast something is: what they say is what can be computed by hand.
 
 use punctual_core::{EstimatorKind, OwdConfig};
+use punctual_load::micro::Micro;
+use punctual_load::workload::Workload;
 use punctual_sim::bench::{
     ServiceModel, SimArrivals, SimBenchConfig, SimBenchReport, SimNetwork, SimPath, run,
 };
@@ -9,12 +11,22 @@ use std::time::Duration;
 const MS: Duration = Duration::from_millis(1);
 
 /// Simulates, and expects that the stores hold what was acknowledged.
-fn run_checked(config: &SimBenchConfig) -> SimBenchReport {
-    let report = run(config, &mut |_| {}).expect("it can be simulated");
+pub(crate) fn run_checked(config: &SimBenchConfig, workload: &impl Workload) -> SimBenchReport {
+    let report = run(config, workload, &mut |_| {}).expect("it can be simulated");
     assert_eq!(report.self_check, "ok", "{config:?}");
     assert_eq!((report.unknown, report.refused), (0, 0), "{config:?}");
     assert!(report.committed > 0, "{config:?}");
     report
+}
+
+/// Few keys, one operation on one of them.
+fn one_op() -> Micro {
+    Micro { ops: 1, reads: 0.5, cross: 0.0, span: 2, keys: 1_000, value_size: 8, skew: 0.0 }
+}
+
+/// Four keys on two shards.
+fn on_two() -> Micro {
+    Micro { ops: 4, cross: 1.0, ..one_op() }
 }
 
 /// Nothing takes time but a piece on its shard: so many nanoseconds.
@@ -30,9 +42,6 @@ fn two_shards(one_way: Duration) -> SimBenchConfig {
     SimBenchConfig {
         shards: 2,
         in_flight: 1,
-        cross: 1.0,
-        ops: 4,
-        keys: 1_000,
         network: SimNetwork::even("two", path),
         warmup: 100 * MS,
         duration: 2_000 * MS,
@@ -46,18 +55,16 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another_one() {
         shards: 3,
         coordinators: 5,
         in_flight: 8,
-        cross: 0.5,
-        skew: 0.9,
-        keys: 5_000,
         network: SimNetwork::even("wild", SimPath::normal_us(300, 100)),
         warmup: 5 * MS,
         duration: 50 * MS,
         ..SimBenchConfig::default()
     };
-    let report = run_checked(&config);
-    assert_eq!(report, run_checked(&config));
+    let micro = Micro { ops: 10, cross: 0.5, skew: 0.9, keys: 5_000, ..one_op() };
+    let report = run_checked(&config, &micro);
+    assert_eq!(report, run_checked(&config, &micro));
     assert!(report.stamped > 100 && report.stamped < report.committed, "{report:?}");
-    assert_ne!(report.trace, run_checked(&SimBenchConfig { seed: 2, ..config }).trace);
+    assert_ne!(report.trace, run_checked(&SimBenchConfig { seed: 2, ..config }, &micro).trace);
 }
 
 #[test]
@@ -71,14 +78,13 @@ fn one_at_a_time_takes_just_its_ways_and_its_services() {
     let ops = 3;
     let config = SimBenchConfig {
         in_flight: 1,
-        ops,
         network: SimNetwork::even("still", SimPath::normal_us(50, 0)),
         service,
         warmup: MS,
         duration: 20 * MS,
         ..SimBenchConfig::default()
     };
-    let report = run_checked(&config);
+    let report = run_checked(&config, &Micro { ops, ..one_op() });
     let ways = 2 * (50_000 + 5);
     let shard = 200 + 30 + 40 + 2 * u64::from(ops) + 30;
     let latency = 10 + ways + shard + 100 + 10;
@@ -96,14 +102,13 @@ fn one_at_a_time_takes_just_its_ways_and_its_services() {
 fn at_saturation_throughput_is_one_over_the_service_time() {
     let config = |piece_ns| SimBenchConfig {
         in_flight: 64,
-        ops: 1,
         service: only_pieces(piece_ns),
         warmup: MS,
         duration: 100 * MS,
         ..SimBenchConfig::default()
     };
     for piece_ns in [500.0, 1_000.0, 4_000.0] {
-        let report = run_checked(&config(piece_ns));
+        let report = run_checked(&config(piece_ns), &one_op());
         let share = report.throughput_tps * piece_ns / 1e9;
         assert!((0.98..=1.01).contains(&share), "{share} of the capacity at {piece_ns} ns");
         assert!(report.per_shard[0].busy > 0.98, "{:?}", report.per_shard);
@@ -115,14 +120,13 @@ fn shards_that_share_a_core_share_its_time() {
     let config = |shard_cores| SimBenchConfig {
         shards: 2,
         in_flight: 256,
-        ops: 1,
         service: only_pieces(1_000.0),
         shard_cores: Some(shard_cores),
         warmup: 2 * MS,
         duration: 100 * MS,
         ..SimBenchConfig::default()
     };
-    let (shared, apart) = (run_checked(&config(1)), run_checked(&config(2)));
+    let [shared, apart] = [1, 2].map(|cores| run_checked(&config(cores), &one_op()));
     assert!((0.98e6..=1.01e6).contains(&shared.throughput_tps), "{}", shared.throughput_tps);
     assert!(apart.throughput_tps > 1.6e6, "{}", apart.throughput_tps);
 }
@@ -130,7 +134,7 @@ fn shards_that_share_a_core_share_its_time() {
 #[test]
 fn a_transaction_on_two_shards_takes_three_ways_and_hardly_more() {
     for one_way in [2 * MS, 30 * MS] {
-        let report = run_checked(&two_shards(one_way));
+        let report = run_checked(&two_shards(one_way), &on_two());
         assert_eq!(report.stamped, report.committed);
         let ratio = report.latency_over_bound().expect("it committed");
         assert!((1.0..1.02).contains(&ratio), "{ratio} at {one_way:?}");
@@ -145,7 +149,7 @@ fn around_the_world_with_jitter_the_bound_is_nearly_kept() {
     let network = SimNetwork::named("geo").expect("a preset");
     let config =
         SimBenchConfig { network, warmup: 2_000 * MS, duration: 100_000 * MS, ..two_shards(MS) };
-    let report = run_checked(&config);
+    let report = run_checked(&config, &on_two());
     let ratio = report.latency_over_bound().expect("it committed");
     assert!((1.0..1.15).contains(&ratio), "{ratio}");
     let bound = report.bound_mean_ns.expect("it committed");
@@ -159,20 +163,19 @@ fn an_open_loop_keeps_to_its_rate_as_far_as_there_is_capacity() {
         in_flight: 16,
         rate: Some(rate),
         arrivals,
-        ops: 1,
         service: only_pieces(1_000.0),
         warmup: Duration::ZERO,
         duration: 20 * MS,
         ..SimBenchConfig::default()
     };
     for arrivals in [SimArrivals::Poisson, SimArrivals::Constant] {
-        let report = run_checked(&config(4e5, arrivals));
+        let report = run_checked(&config(4e5, arrivals), &one_op());
         let share = report.throughput_tps / 4e5;
         assert!((0.95..1.05).contains(&share), "{share} of the rate, {arrivals:?}");
         assert_eq!(report.unsent, 0);
         let response = report.response.expect("an open loop").mean();
         assert!((1_000.0..3_000.0).contains(&response), "{response}");
-        let over = run_checked(&config(2e6, arrivals));
+        let over = run_checked(&config(2e6, arrivals), &one_op());
         assert!((0.97e6..1.01e6).contains(&over.throughput_tps), "{}", over.throughput_tps);
         assert!(over.duration > 30 * MS, "what waits at the end is sent: {:?}", over.duration);
         let (response, latency) = (over.response.expect("an open loop"), over.latency);
@@ -182,14 +185,15 @@ fn an_open_loop_keeps_to_its_rate_as_far_as_there_is_capacity() {
 
 #[test]
 fn longer_services_and_longer_ways_make_it_slower() {
-    let base = SimBenchConfig { in_flight: 32, keys: 100_000, ..two_shards(MS) };
+    let base = SimBenchConfig { in_flight: 32, ..two_shards(MS) };
+    let micro = Micro { keys: 100_000, ..on_two() };
     let mut slow = base.clone();
     slow.service.shard.stamped_ns *= 100.0;
     slow.service.coordinator.op_ns *= 100.0;
     let far = SimBenchConfig { network: two_shards(3 * MS).network, ..base.clone() };
-    let tps = run_checked(&base).throughput_tps;
-    assert!(run_checked(&slow).throughput_tps < tps * 0.99);
-    let far = run_checked(&far).throughput_tps;
+    let tps = run_checked(&base, &micro).throughput_tps;
+    assert!(run_checked(&slow, &micro).throughput_tps < tps * 0.99);
+    let far = run_checked(&far, &micro).throughput_tps;
     assert!((0.3..0.37).contains(&(far / tps)), "three times as far: {far} of {tps}");
 }
 
@@ -198,7 +202,8 @@ fn a_high_percentile_is_in_time_more_often_than_half_a_round_trip() {
     let on_time = |kind| {
         let network = SimNetwork::named("same-region").expect("a preset");
         let owd = OwdConfig { kind, ..OwdConfig::default() };
-        let report = run_checked(&SimBenchConfig { network, owd, ..two_shards(MS) });
+        let config = SimBenchConfig { network, owd, ..two_shards(MS) };
+        let report = run_checked(&config, &on_two());
         report.on_time_ratio().expect("all are stamped")
     };
     let high = on_time(EstimatorKind::WindowPercentile);
@@ -216,16 +221,14 @@ fn a_hundred_shards_and_a_thousand_coordinators_in_three_regions_are_simulated()
         shards: 100,
         coordinators: 1_000,
         in_flight: 2,
-        ops: 3,
-        cross: 0.5,
-        keys: 500_000,
         network: SimNetwork::between("regions", &["one", "two", "three"], path),
         warmup: 20 * MS,
         duration: 50 * MS,
         ..SimBenchConfig::default()
     };
+    let micro = Micro { ops: 3, cross: 0.5, keys: 500_000, ..one_op() };
     let mut told = 0;
-    let report = run(&config, &mut |_| told += 1).expect("it can be simulated");
+    let report = run(&config, &micro, &mut |_| told += 1).expect("it can be simulated");
     assert_eq!(report.self_check, "ok");
     assert!(told > 1, "progress is told");
     assert!(report.committed > 5_000, "{}", report.committed);

@@ -1,16 +1,28 @@
 //! Each rule of the task queue that is broken on purpose must be noticed, and the same runs without
 //! that are clean.
 
-use crate::farm::run_clean;
+use crate::farm::{run_clean, several};
 use punctual_core::task::TaskMutation;
 use punctual_sim::Faults;
 use punctual_sim::farm::{FarmConfig, run};
 
-/// Runs seeds until a violation; the same run without the fault is clean.
+/// Runs seeds until a violation, and again with several queues; the same run without the fault is
+/// clean.
 fn caught_within(seeds: u64, mutation: TaskMutation, faults: &str) {
+    caught_among(seeds, mutation, faults, FarmConfig::from_seed);
+    // Each queue has fewer tasks, with which less can happen.
+    caught_among(2 * seeds, mutation, faults, several);
+}
+
+fn caught_among(
+    seeds: u64,
+    mutation: TaskMutation,
+    faults: &str,
+    config: impl Fn(u64) -> FarmConfig,
+) {
     let faults: Faults = faults.parse().expect("known faults");
     for seed in 0..seeds {
-        let healthy = FarmConfig { faults, ..FarmConfig::from_seed(seed) };
+        let healthy = FarmConfig { faults, ..config(seed) };
         if !run(&FarmConfig { mutation, ..healthy }).is_clean() {
             run_clean(&healthy);
             return;

@@ -2,6 +2,7 @@
 //! agrees.
 
 mod bench;
+mod bench_workloads;
 mod farm;
 mod farm_mutations;
 mod mutations;

@@ -4,7 +4,6 @@ use super::args::{share, skew};
 use super::runner::WorkloadArgs;
 use clap::Args;
 use punctual_load::micro::Micro;
-use punctual_sim::bench::SimBenchConfig;
 
 /// What the transactions do.
 #[derive(Debug, Args)]
@@ -46,11 +45,5 @@ impl WorkloadArgs for MicroArgs {
     fn workload(&self) -> Micro {
         let &Self { ops, reads, cross, span, keys, value_size, skew } = self;
         Micro { ops, reads, cross, span, keys, value_size, skew }
-    }
-
-    fn simulate(&self, config: &mut SimBenchConfig) -> bool {
-        let &Self { ops, reads, cross, span, keys, skew, .. } = self;
-        *config = SimBenchConfig { ops, reads, cross, span, keys, skew, ..config.clone() };
-        true
     }
 }

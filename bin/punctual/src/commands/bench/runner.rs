@@ -32,12 +32,6 @@ pub(crate) trait WorkloadArgs: Args {
         1
     }
 
-    /// Says what its transactions are to a simulation; false if none can tell.
-    fn simulate(&self, config: &mut SimBenchConfig) -> bool {
-        let _ = config;
-        false
-    }
-
     /// What the workload wants of the engine, where nothing else is said.
     fn adjust(&self, config: &mut Config) {
         let _ = config;
@@ -112,8 +106,7 @@ impl<T: WorkloadArgs> BenchArgs<T> {
     /// What is to be simulated.
     fn simulation(&self, plan: &Plan<T::Workload>) -> anyhow::Result<SimBenchConfig> {
         let Self { engine, load, common, .. } = self;
-        let mut config = simulated::config_of(engine, load, common, &plan.config)?;
-        let name = plan.workload.name();
+        let config = simulated::config_of(engine, load, common, &plan.config)?;
         if self.http.is_given() {
             let text = "--engine sim has nothing to watch; leave --http out";
             return Err(UsageError(text.to_owned()).into());
@@ -121,11 +114,6 @@ impl<T: WorkloadArgs> BenchArgs<T> {
         if self.durability.is_given() {
             let text = "--engine sim has no disks; leave --durability out";
             return Err(UsageError(text.to_owned()).into());
-        }
-        if !self.workload.simulate(&mut config) {
-            let text =
-                format!("bench {name} cannot be simulated; micro, counters and prototype can");
-            return Err(UsageError(text).into());
         }
         config.check().map_err(|error| UsageError(error.to_string()))?;
         Ok(config)

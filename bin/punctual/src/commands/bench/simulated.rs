@@ -9,13 +9,13 @@ use punctual_load::Report;
 use punctual_load::arrivals::Rates;
 use punctual_load::environment;
 use punctual_load::hgrm::HdrFiles;
-use punctual_load::report::{Cores, NetworkFigures, ShardFigures, WholeRun};
+use punctual_load::report::{Cores, KindFigures, NetworkFigures, ShardFigures, WholeRun};
 use punctual_load::summary::LatencySummary;
 use punctual_load::workload::Workload;
 use punctual_runtime::config::{Config, NetworkConfig, Topology};
 use punctual_sim::bench::{
-    self, ServiceModel, SimArrivals, SimBenchConfig, SimBenchReport, SimDistribution, SimNetwork,
-    SimPath,
+    self, ServiceModel, SimArrivals, SimBenchConfig, SimBenchReport, SimDistribution,
+    SimKindFigures, SimNetwork, SimPath,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// How often the progress is shown.
 const SHOW_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is to be simulated; the workload has still to say what its transactions are.
+/// The cluster, network and machines that are to be simulated.
 pub(super) fn config_of(
     engine: &EngineArgs,
     load: &LoadArgs,
@@ -109,7 +109,7 @@ pub(super) fn run(
     load.hdr.as_deref().map_or(Ok(()), HdrFiles::prepare)?;
     eprintln_line("simulating: times are virtual");
     let mut shown = Instant::now();
-    let simulated = bench::run(config, &mut |progress| {
+    let simulated = bench::run(config, workload, &mut |progress| {
         if shown.elapsed() >= SHOW_INTERVAL {
             shown = Instant::now();
             eprintln_line(&format!(
@@ -133,6 +133,7 @@ pub(super) fn run(
         let mut all = vec![("latency", &simulated.latency), ("hold", &simulated.hold)];
         all.extend(simulated.response.as_ref().map(|response| ("intended", response)));
         all.extend(simulated.lag.as_ref().map(|lag| ("lag", lag)));
+        all.extend(simulated.kinds.iter().map(|kind| (kind.name, &kind.latency)));
         hdr.finish(&all)?;
     }
     let mut report = report(config, workload, load, config_of_engine, &simulated);
@@ -214,7 +215,9 @@ fn report(
         arrivals: config.rate.map(|_| arrivals(config.arrivals).to_owned()),
         rates: load.rate.as_ref().map(ToString::to_string),
         network: network_figures(&config.network),
+        kinds: ran.kinds.iter().map(kind_figures).collect(),
         figures: figures(ran),
+        warnings: ran.warnings.clone(),
         ..Report::of(workload, environment::bare(&build(), "simulated", Cores::default(), false))
     }
 }
@@ -241,9 +244,18 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What only a simulation knows.
+fn kind_figures(kind: &SimKindFigures) -> KindFigures {
+    KindFigures {
+        name: kind.name.to_owned(),
+        committed: kind.committed,
+        aborted: kind.aborted,
+        latency_ns: LatencySummary::from_histogram(&kind.latency),
+    }
+}
+
+/// What only this workload knows, and what only a simulation does.
 fn figures(ran: &SimBenchReport) -> serde_json::Map<String, serde_json::Value> {
-    let mut figures = serde_json::Map::new();
+    let mut figures = ran.figures.clone();
     figures.insert("events".to_owned(), json!(ran.events));
     figures.insert("virtual_s".to_owned(), json!(ran.virtual_time.as_secs_f64()));
     figures.insert("coordinator_busy_mean".to_owned(), json!(ran.coordinator_busy_mean));

@@ -9,7 +9,6 @@ use punctual_load::prototype::Prototype;
 use punctual_load::tpcc::Tpcc;
 use punctual_load::ycsb::{Mix, Ycsb};
 use punctual_runtime::config::Config;
-use punctual_sim::bench::SimBenchConfig;
 use std::time::Duration;
 
 /// Options of `bench counters`.
@@ -35,14 +34,6 @@ impl WorkloadArgs for CountersArgs {
         Counters { span: self.span, keys_per_shard: self.keys, skew: self.skew }
     }
 
-    fn simulate(&self, config: &mut SimBenchConfig) -> bool {
-        let (keys, skew) = (self.keys.saturating_mul(config.shards.into()), self.skew);
-        let (ops, span) = (self.span, self.span);
-        let cross = if span > 1 { 1.0 } else { 0.0 };
-        *config = SimBenchConfig { ops, reads: 0.0, cross, span, keys, skew, ..config.clone() };
-        true
-    }
-
     fn shards(&self) -> u16 {
         3
     }
@@ -65,15 +56,6 @@ impl WorkloadArgs for PrototypeArgs {
 
     fn workload(&self) -> Prototype {
         Prototype { reads: self.reads, keys: self.keys }
-    }
-
-    fn simulate(&self, config: &mut SimBenchConfig) -> bool {
-        let span = config.shards;
-        let cross = if span > 1 { 1.0 } else { 0.0 };
-        let (reads, keys) = (self.reads, self.keys);
-        *config =
-            SimBenchConfig { ops: span, reads, cross, span, keys, skew: 0.0, ..config.clone() };
-        true
     }
 
     fn adjust(&self, config: &mut Config) {

@@ -79,10 +79,11 @@ pub(super) fn run_one(config: &FarmConfig, output: Output) -> anyhow::Result<Exi
     let mut totals = FarmTotals::default();
     FarmConfig::add(&mut totals, &report);
     let failed = (!report.is_clean()).then(|| failed(config, &report));
-    let FarmConfig { seed, workers, clients, faults, .. } = config;
+    let FarmConfig { seed, queues, workers, clients, faults, .. } = config;
     let verdict = if failed.is_some() { "FAILED" } else { "no violation" };
     let mut text = format!("sim of tasks of seed {seed}: {verdict}\n");
-    text += &row("farm", &format!("{workers} workers, {clients} clients"));
+    let farm = format!("{queues} queues, {workers} workers, {clients} clients");
+    text += &row("farm", &farm);
     text += &row("faults", &faults.to_string());
     text += &row("virtual time", &fmt_ns(totals.virtual_ns));
     text += &counts(&totals.counts);

@@ -40,6 +40,7 @@ const PAYLOAD: usize = 64;
   punctual task bench
   punctual task bench --durability journal --json run.json
   punctual task bench --transport tcp --workers 64
+  punctual task bench --queues 4 --workers 8         several queues that share the tasks
   punctual task bench --queued 1000000               dispatch with a million others in the queue
   punctual task bench --broker punctual://node0      the queue of that server, over the network
   punctual task bench --broker redis://node0:6379/9  what each switch of a worker brings there
@@ -59,6 +60,11 @@ pub(crate) struct BenchArgs {
     /// Tasks that are measured (default: 100000; at a Redis 1000 for each row of the table)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     tasks: Option<u64>,
+
+    /// Queues that share the tasks, each on a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    queues: u16,
 
     /// Workers, each on a thread of its own
     #[arg(long, value_name = "N", default_value_t = 1,
@@ -98,7 +104,7 @@ pub(crate) struct BenchArgs {
     /// password may be in $PUNCTUAL_REDIS_PASSWORD instead, where others on this machine cannot see
     /// it (default: a queue of this process)
     #[arg(long, value_name = "URL",
-          conflicts_with_all = ["durability", "journal_dir", "transport", "http"])]
+          conflicts_with_all = ["queues", "durability", "journal_dir", "transport", "http"])]
     broker: Option<Secret>,
 
     /// At a Redis: how long each row of the table takes at most

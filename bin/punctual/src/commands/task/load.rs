@@ -185,6 +185,7 @@ impl Iterator for Source {
             attempts_max: draft.attempts_max(self.retries),
             after: draft.after_keys(),
             payload: draft.payload(),
+            is_named: draft.is_named,
         };
         if let Some(Ceiling { memory, cores_milli }) = self.ceiling {
             self.cut += u64::from(spec.memory > memory || spec.cores_milli > cores_milli);
@@ -312,6 +313,18 @@ mod tests {
         let loaded = source.finish().expect("it was read");
         assert_eq!((loaded.bad_count(), loaded.bad[0].line), (1, 2));
         assert_eq!(loaded.lines, [1, 3]);
+    }
+
+    #[test]
+    fn tasks_with_an_id_are_named_and_no_others() {
+        let lines = [
+            r#"{"command": "./prep", "id": "prep"}"#,
+            r#"{"command": "./run {index}", "id": "run-{index}", "array": {"to": 1}}"#,
+            r#"{"command": "./end", "name": "end", "after": "prep"}"#,
+        ];
+        let named = source(&lines.join("\n"), &[]).map(|spec| spec.is_named);
+        assert_eq!(named.collect::<Vec<_>>(), [true, true, true, false]);
+        assert!(source("shell:0:0:0:true\n", &[]).all(|spec| !spec.is_named));
     }
 
     #[test]

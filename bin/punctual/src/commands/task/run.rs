@@ -168,7 +168,7 @@ fn start_server(durability: TaskDurability) -> anyhow::Result<TaskServer> {
     for warning in server.warnings() {
         eprintln_line(&format!("warning: {warning}"));
     }
-    if let Some(recovery) = server.recovery().filter(|recovery| !recovery.is_new) {
+    for recovery in server.recovery().iter().filter(|recovery| !recovery.is_new) {
         eprintln_line(&recovery.to_string());
     }
     Ok(server)

@@ -3,8 +3,8 @@
 use super::connect::{DEFAULT, TokenArgs, parse};
 use super::rows::grouped;
 use super::work::hostname;
-use crate::commands::UsageError;
 use crate::commands::http::HttpArgs;
+use crate::commands::{UsageError, journal};
 use crate::{eprintln_line, interrupt};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -18,20 +18,25 @@ use std::time::Duration;
 
 /// Where the journal is if nobody says otherwise.
 const JOURNAL_DIR: &str = ".punctual/tasks";
-/// How often a server looks whether its thread is alive.
+/// How often a server looks whether its threads are alive.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keep a task queue for clients and workers, until Ctrl-C or SIGTERM
+/// Keep a task queue, or several, for clients and workers, until Ctrl-C or SIGTERM
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   punctual task serve
   punctual task serve --listen 0.0.0.0:7470 --token-file token
   punctual task serve --durability memory            nothing outlives the server
   punctual task serve --http 7471                    with a page to watch
+  punctual task serve --queues 4 --cores 0,1,2,3     for very many very short tasks
 
 Whatever a client or worker was told is in the journal, and the server goes on from there at the
 next start. Workers go on with what they run while it is away. Whoever can reach the server can run
-commands on its workers: at an address that others can reach it needs a token.")]
+commands on its workers: at an address that others can reach it needs a token.
+
+Several queues look like one to clients and workers, which need not be told. Each has a thread and a
+journal of its own; tasks are spread over them by their text, and those of a job that have an id, or
+come after others, stay together in one. Their number is that which the journal was begun with.")]
 pub(crate) struct ServeArgs {
     /// Where to listen: HOST:PORT or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = DEFAULT, value_parser = parse)]
@@ -39,6 +44,15 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     token: TokenArgs,
+
+    /// Queues that share the tasks, each on a thread of its own; a journal has its number for good
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    queues: u16,
+
+    /// Keep the threads of the queues to these cores, one each, such as 0,1 (default: to none)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cores: Vec<usize>,
 
     /// What of the tasks outlives the server
     #[arg(long, value_enum, value_name = "MODE", default_value = "journal")]
@@ -151,17 +165,18 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for warning in server.warnings() {
         eprintln_line(&format!("warning: {warning}"));
     }
-    if let Some(recovery) = server.recovery() {
-        eprintln_line(&recovery.to_string());
-    }
+    journal::show_recoveries(server.recovery());
     if let Some(endpoint) = server.endpoint() {
         eprintln_line(&format!("the task server listens at {endpoint}"));
+    }
+    if args.queues > 1 {
+        eprintln_line(&format!("its {} queues share the tasks", args.queues));
     }
     if !is_durable {
         eprintln_line("its tasks are in memory alone, and gone when it ends");
     }
     let title = format!("tasks at {}", hostname());
-    let dashboard = args.http.start(&title, &[], Source::of(&server))?;
+    let dashboard = args.http.start(&title, &args.cores, Source::of(&server))?;
     eprintln_line("ready; Ctrl-C stops");
     wait(&interrupted, &server)?;
     if let Some(dashboard) = dashboard {
@@ -198,6 +213,8 @@ fn config(args: &ServeArgs) -> anyhow::Result<TaskServerConfig> {
     };
     let (backoff_min, backoff_max) = args.retry_after;
     Ok(TaskServerConfig {
+        queues: args.queues,
+        cores: args.cores.clone(),
         durability,
         lease_timeout: args.lease_timeout,
         heartbeat: args.heartbeat,
@@ -210,7 +227,7 @@ fn config(args: &ServeArgs) -> anyhow::Result<TaskServerConfig> {
     })
 }
 
-/// Waits until the server is to stop, or its thread has died: stopping it says why.
+/// Waits until the server is to stop, or a thread of it has died: stopping it says why.
 fn wait(interrupted: &flume::Receiver<()>, server: &TaskServer) -> anyhow::Result<()> {
     loop {
         match interrupted.recv_timeout(LOOK_INTERVAL) {
@@ -222,7 +239,7 @@ fn wait(interrupted: &flume::Receiver<()>, server: &TaskServer) -> anyhow::Resul
     }
 }
 
-/// How many tasks are not at an end, if the queue still says so.
+/// How many tasks are not at an end, if the queues still say so.
 fn unfinished(server: &TaskServer) -> Option<u64> {
     if !server.is_alive() {
         return None;
@@ -250,6 +267,19 @@ mod tests {
         assert_eq!(found.lease_timeout, usual.lease_timeout);
         assert_eq!(found.reconnect_grace, usual.reconnect_grace);
         assert_eq!(found.losses_max, usual.losses_max);
+    }
+
+    #[test]
+    fn there_is_one_queue_on_any_core_unless_something_else_is_asked_for() {
+        let parse = |args: &[&str]| {
+            let args = ["test", "--token", ""].iter().chain(args).copied();
+            let found = config(&Options::parse_from(args).serve).expect("a configuration");
+            (found.queues, found.cores)
+        };
+        assert_eq!(parse(&[]), (1, vec![]));
+        assert_eq!(parse(&["--queues", "2", "--cores", "0,3"]), (2, vec![0, 3]));
+        let none = Options::try_parse_from(["test", "--queues", "0"]);
+        assert!(none.is_err_and(|error| error.to_string().contains("--queues")));
     }
 
     #[test]

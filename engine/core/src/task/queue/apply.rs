@@ -11,10 +11,10 @@ impl Book {
     pub(super) fn apply(&mut self, record: &TaskRecord<'_>) -> Result<(), Misfit> {
         match *record {
             TaskRecord::JobOpened { job, at, name } => {
-                if job.0 as usize != self.jobs.len() || self.jobs_by_name.contains_key(name) {
+                if self.job(job).is_some() || self.jobs.find(name).is_some() {
                     return Err("a job that is there already");
                 }
-                self.open_job(name, at);
+                self.open_job(job, name, at);
             }
             TaskRecord::Submitted { sequence, at, ref spec } => {
                 self.check_new(sequence, spec.job, spec.key)?;

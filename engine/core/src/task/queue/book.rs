@@ -5,6 +5,7 @@
 
 use super::classes::{Classes, Place};
 use super::crew::{Crew, Worker};
+use super::jobs::{Job, Jobs};
 use super::table::{Ended, NOBODY, NONE, Table, Task, Ties};
 use crate::{Nanos, SessionId};
 use punctual_wire::task::{
@@ -14,15 +15,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Names of workers that are told apart, by those of all time.
 const NAMES_MAX: usize = 1 << 16;
-
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    pub(super) name: Box<[u8]>,
-    pub(super) opened_at: i64,
-    pub(super) counts: StateCounts,
-    /// Counts its changes.
-    pub(super) version: u64,
-}
 
 /// Names of workers; tasks remember them by number.
 #[derive(Debug, Clone)]
@@ -72,8 +64,7 @@ pub(super) struct Book {
     pub(super) classes: Classes,
     pub(super) crew: Crew,
     pub(super) names: Names,
-    pub(super) jobs: Vec<Job>,
-    pub(super) jobs_by_name: BTreeMap<Box<[u8]>, JobId>,
+    pub(super) jobs: Jobs,
     /// Tasks that wait before they are tried again, by time.
     pub(super) delayed: BTreeSet<(i64, u64)>,
     /// Tasks that ended, in that order, some of which may be at work again or gone.
@@ -98,22 +89,18 @@ impl Book {
         self.latest = self.latest.max(at.0);
     }
 
-    pub(super) fn open_job(&mut self, name: &[u8], at: Nanos) -> JobId {
+    pub(super) fn open_job(&mut self, id: JobId, name: &[u8], at: Nanos) {
         self.note_time(at);
-        let id = JobId(u32::try_from(self.jobs.len()).expect("jobs are bounded"));
-        let counts = StateCounts::default();
-        self.jobs.push(Job { name: name.into(), opened_at: at.0, counts, version: 1 });
-        self.jobs_by_name.insert(name.into(), id);
-        id
+        self.jobs.open(id, name, at);
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(id.0 as usize)
+        self.jobs.get(id)
     }
 
     fn count(&mut self, job: JobId, from: Option<TaskState>, to: Option<TaskState>) {
         self.version += 1;
-        let mut job = self.jobs.get_mut(job.0 as usize);
+        let mut job = self.jobs.get_mut(job);
         if let Some(job) = &mut job {
             job.version += 1;
         }

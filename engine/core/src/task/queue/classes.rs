@@ -4,6 +4,7 @@
 //! priority, then by arrival; whoever picks compares the heads of the classes that fit. So a pick
 //! costs as much as there are classes, however many tasks wait.
 
+use crate::task::OVERTAKEN_MAX;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +33,8 @@ pub(super) struct Class {
     live: usize,
     /// All of them.
     entries: usize,
+    /// Its first task when others overtook it last, and how often that was.
+    overtaken: (Entry, u32),
 }
 
 /// All classes.
@@ -53,7 +56,22 @@ pub(super) struct Pick {
     pub(super) sequence: u64,
     pub(super) class: ClassId,
     pub(super) priority: i32,
+    pub(super) ticket: u32,
     is_retry: bool,
+    /// Tasks of other classes were passed over: they did not fit.
+    pub(super) has_passed: bool,
+}
+
+impl Pick {
+    fn new((sequence, ticket): Entry, class: ClassId, priority: i32, is_retry: bool) -> Self {
+        Self { sequence, class, priority, ticket, is_retry, has_passed: false }
+    }
+
+    /// What comes first is less.
+    #[inline]
+    pub(super) fn order(&self) -> (Reverse<i32>, u64) {
+        (Reverse(self.priority), self.sequence)
+    }
 }
 
 impl Classes {
@@ -133,30 +151,64 @@ impl Classes {
         }
     }
 
-    /// The task that comes first among the classes that `fits` lets through and, of those that
-    /// failed before, `may_have`. It stays where it is.
+    /// The task that comes first among the classes that `fits` lets through, of their first ones
+    /// that `is_let` does and, of those that failed before, `may_have`. It stays where it is.
     pub(super) fn pick(
         &mut self,
         fits: impl Fn(&Class) -> bool,
+        is_let: impl Fn(&Pick) -> bool,
         is_current: impl Fn(Entry) -> bool,
         may_have: impl Fn(&Class, u64) -> bool,
     ) -> Option<Pick> {
         let mut best: Option<Pick> = None;
+        let mut has_passed = false;
         let Self { classes, live, .. } = self;
         for id in live.iter() {
             let class = &mut classes[id.0 as usize];
             if !fits(class) {
+                has_passed = true;
                 continue;
             }
             let found = class.first(*id, &is_current, &may_have);
-            let order = |pick: &Pick| (Reverse(pick.priority), pick.sequence);
             if let Some(found) = found
-                && best.as_ref().is_none_or(|best| order(&found) < order(best))
+                && is_let(&found)
+                && best.as_ref().is_none_or(|best| found.order() < best.order())
             {
                 best = Some(found);
             }
         }
-        best
+        best.map(|best| Pick { has_passed, ..best })
+    }
+
+    /// Counts for the first task of each class that a picked one has overtaken it: if that comes
+    /// after it, `has_no_room` says that it did not fit, and `may_have` that it might have been had
+    /// there. Returns those that were overtaken too often.
+    pub(super) fn note_overtaken(
+        &mut self,
+        pick: &Pick,
+        has_no_room: impl Fn(&Class) -> bool,
+        is_current: impl Fn(Entry) -> bool,
+        may_have: impl Fn(&Class, u64) -> bool,
+    ) -> Vec<Pick> {
+        let mut overdue = Vec::new();
+        let Self { classes, live, .. } = self;
+        for id in live.iter() {
+            let class = &mut classes[id.0 as usize];
+            if *id == pick.class || !has_no_room(class) {
+                continue;
+            }
+            // Whoever may have it: one count a class is enough if it is of the same task for all.
+            let Some(first) = class.first(*id, &is_current, &|_: &Class, _: u64| true) else {
+                continue;
+            };
+            if first.order() > pick.order() || !may_have(class, first.sequence) {
+                continue;
+            }
+            if class.note_overtaken(&first) >= OVERTAKEN_MAX {
+                overdue.push(first);
+            }
+        }
+        overdue
     }
 
     /// Takes a picked task's entry out; [`drop_one`](Self::drop_one) is still to be called.
@@ -197,6 +249,15 @@ pub(super) enum Place {
 }
 
 impl Class {
+    /// Its first task was overtaken once more. Returns how often that was.
+    fn note_overtaken(&mut self, first: &Pick) -> u32 {
+        let entry = (first.sequence, first.ticket);
+        let (counted, times) = self.overtaken;
+        let times = if counted == entry { times.saturating_add(1) } else { 1 };
+        self.overtaken = (entry, times);
+        times
+    }
+
     /// The first of its tasks that may be had, dropping stale entries on the way.
     fn first(
         &mut self,
@@ -214,8 +275,8 @@ impl Class {
                 queue.pop_front();
                 self.entries -= 1;
             }
-            if let Some((sequence, _)) = queue.front() {
-                head = Some(Pick { sequence: *sequence, class: id, priority, is_retry: false });
+            if let Some(entry) = queue.front() {
+                head = Some(Pick::new(*entry, id, priority, false));
                 break;
             }
             lane.remove();
@@ -234,10 +295,7 @@ impl Class {
         let best = mine.min_by_key(|(priority, entry)| (Reverse(*priority), entry.0));
         match (head, best) {
             (Some(head), Some((priority, _))) if head.priority > *priority => Some(head),
-            (_, Some((priority, (sequence, _)))) => {
-                let (sequence, priority) = (*sequence, *priority);
-                Some(Pick { sequence, class: id, priority, is_retry: true })
-            }
+            (_, Some((priority, entry))) => Some(Pick::new(*entry, id, *priority, true)),
             (head, None) => head,
         }
     }

@@ -4,7 +4,7 @@ use super::classes::{Class, Classes};
 use super::outbox::Party;
 use super::table::{NONE, Table};
 use crate::{Nanos, SessionId};
-use punctual_wire::task::Capacity;
+use punctual_wire::task::{Capacity, Occupancy};
 use std::collections::BTreeMap;
 
 /// Weight of the latest task in the mean: one part in so many.
@@ -25,6 +25,8 @@ pub(super) struct Worker {
     /// Somebody wants it to stop.
     pub(super) is_stopped: bool,
     pub(super) capacity: Capacity,
+    /// What of it tasks of other queues take.
+    pub(super) occupied: Occupancy,
     pub(super) heard_at: Nanos,
     /// Not heard of until then, it is given up.
     pub(super) deadline: Nanos,
@@ -70,6 +72,7 @@ impl Worker {
                 cores_milli: u32::MAX,
                 ..Capacity::default()
             },
+            occupied: Occupancy::default(),
             heard_at: at,
             deadline: Nanos::MAX,
             seq: 0,
@@ -102,19 +105,53 @@ impl Worker {
         self.leases - self.ahead
     }
 
-    /// Whether a task of a class could ever run there, as things are.
+    /// Whether a task of a class could ever run there, as things are: what other queues have there
+    /// ends.
     pub(super) fn could_run(&self, class: &Class) -> bool {
         self.capacity.slots > 0
             && class.memory <= self.capacity.memory
             && class.cores_milli <= self.capacity.cores_milli
     }
 
+    /// Whether so many tasks can run there at once that take this together, beside those of other
+    /// queues.
+    fn holds(&self, tasks: u32, memory: u64, cores: u64) -> bool {
+        let (most, others) = (&self.capacity, &self.occupied);
+        tasks <= most.slots.saturating_sub(others.slots)
+            && memory <= most.memory.saturating_sub(others.memory)
+            && cores <= u64::from(most.cores_milli.saturating_sub(others.cores_milli))
+    }
+
     fn has_room(&self, class: &Class) -> bool {
         let memory = self.used_memory.checked_add(class.memory);
         let cores = self.used_cores + u64::from(class.cores_milli);
-        self.running() < self.capacity.slots
-            && memory.is_some_and(|sum| sum <= self.capacity.memory)
-            && cores <= u64::from(self.capacity.cores_milli)
+        memory.is_some_and(|memory| self.holds(self.running() + 1, memory, cores))
+    }
+
+    /// How much of what it offers has yet to get free for a task of a class: thousandths of its
+    /// slots, memory and cores, added up.
+    pub(super) fn missing_milli(&self, class: &Class) -> u128 {
+        let (most, others) = (&self.capacity, &self.occupied);
+        let missing = |wanted: u64, here: u64, elsewhere: u64, most: u64| {
+            let all = u128::from(wanted) + u128::from(here) + u128::from(elsewhere);
+            all.saturating_sub(most.into()) * 1_000 / u128::from(most.max(1))
+        };
+        let running = self.running().into();
+        missing(1, running, others.slots.into(), most.slots.into())
+            + missing(class.memory, self.used_memory, others.memory, most.memory)
+            + missing(
+                class.cores_milli.into(),
+                self.used_cores,
+                others.cores_milli.into(),
+                most.cores_milli.into(),
+            )
+    }
+
+    /// Slots that are free.
+    #[inline]
+    pub(super) fn free_slots(&self) -> u32 {
+        let slots = self.capacity.slots.saturating_sub(self.occupied.slots);
+        slots.saturating_sub(self.running())
     }
 
     /// Whether a task of a class can start there at once.
@@ -126,7 +163,7 @@ impl Worker {
     /// Whether a slot is free.
     #[inline]
     pub(super) fn has_slot(&self) -> bool {
-        self.ahead == 0 && self.running() < self.capacity.slots
+        self.ahead == 0 && self.free_slots() > 0
     }
 
     /// Whether one more task may wait there.
@@ -198,6 +235,22 @@ impl Crew {
         indices.zip(&mut self.workers).filter_map(|(at, worker)| Some((at, worker.as_mut()?)))
     }
 
+    /// Whether a worker may have a task: one that failed it gets it again only if no other could
+    /// take it.
+    pub(super) fn may_have(
+        &self,
+        table: &Table,
+        worker: &Worker,
+        class: &Class,
+        sequence: u64,
+    ) -> bool {
+        let failed_on = table.get(sequence).map_or(&[][..], |task| task.failed_on());
+        let could = |other: &Worker| {
+            other.is_at_work() && !failed_on.contains(&other.name) && other.could_run(class)
+        };
+        !failed_on.contains(&worker.name) || !self.iter().any(|(_, other)| could(other))
+    }
+
     /// Where the next one goes.
     pub(super) fn free_index(&self) -> u32 {
         let free = self.workers.iter().position(Option::is_none);
@@ -254,12 +307,10 @@ impl Crew {
         let class = classes.get(task.class);
         (task.prev, task.next) = (worker.last, NONE);
         task.is_ahead = !worker.can_run(class);
+        let (is_ahead, priority) = (task.is_ahead, task.priority);
         worker.leases += 1;
-        if task.is_ahead {
+        if is_ahead {
             worker.ahead += 1;
-            self.ahead += 1;
-            let lowest = if self.ahead == 1 { task.priority } else { self.lowest_ahead };
-            self.lowest_ahead = lowest.min(task.priority);
             if worker.first_ahead == NONE {
                 worker.first_ahead = sequence;
             }
@@ -273,6 +324,16 @@ impl Crew {
             worker.first = sequence;
         }
         worker.last = sequence;
+        if is_ahead {
+            self.note_ahead(priority);
+        }
+    }
+
+    /// One more lease waits.
+    fn note_ahead(&mut self, priority: i32) {
+        self.ahead += 1;
+        let lowest = if self.ahead == 1 { priority } else { self.lowest_ahead };
+        self.lowest_ahead = lowest.min(priority);
     }
 
     /// Notes that a worker does not have a lease any more: one that waited there may run now.
@@ -326,7 +387,36 @@ impl Crew {
         }
     }
 
-    /// A worker offers something else: which of its leases run is told anew.
+    /// Lets the last of those that run at a worker count as waiting, unless all of them fit. Says its
+    /// priority.
+    fn demote(&mut self, table: &mut Table, classes: &Classes, index: u32) -> Option<i32> {
+        let worker = self.get_mut(index)?;
+        if worker.holds(worker.running(), worker.used_memory, worker.used_cores) {
+            return None;
+        }
+        let last = table.get(worker.first_ahead).map_or(worker.last, |first| first.prev);
+        let task = table.get_mut(last)?;
+        let class = classes.get(task.class);
+        task.is_ahead = true;
+        worker.ahead += 1;
+        worker.first_ahead = last;
+        worker.used_memory -= class.memory;
+        worker.used_cores -= u64::from(class.cores_milli);
+        Some(task.priority)
+    }
+
+    /// There is more or less room at a worker: others of its leases run there. There may be very
+    /// many, so only those are looked at of which it is no longer true.
+    fn refit(&mut self, table: &mut Table, classes: &Classes, index: u32) {
+        let Some(worker) = self.get_mut(index) else { return };
+        worker.starved_at = [None; 2];
+        while let Some(priority) = self.demote(table, classes, index) {
+            self.note_ahead(priority);
+        }
+        self.promote(table, classes, index);
+    }
+
+    /// A worker offers something else.
     pub(super) fn set_capacity(
         &mut self,
         table: &mut Table,
@@ -334,16 +424,22 @@ impl Crew {
         index: u32,
         capacity: Capacity,
     ) {
-        let leases = self.leases(table, index);
         let Some(worker) = self.get_mut(index) else { return };
-        (worker.capacity, worker.starved_at) = (capacity, [None; 2]);
-        let ahead = std::mem::take(&mut worker.ahead);
-        (worker.leases, worker.used_memory, worker.used_cores) = (0, 0, 0);
-        (worker.first, worker.last, worker.first_ahead) = (NONE, NONE, NONE);
-        self.ahead -= u64::from(ahead);
-        for sequence in leases {
-            self.link(table, classes, index, sequence);
-        }
+        worker.capacity = capacity;
+        self.refit(table, classes, index);
+    }
+
+    /// Tasks of other queues take more or less of what a worker offers.
+    pub(super) fn set_occupied(
+        &mut self,
+        table: &mut Table,
+        classes: &Classes,
+        index: u32,
+        by_others: Occupancy,
+    ) {
+        let Some(worker) = self.get_mut(index) else { return };
+        worker.occupied = by_others;
+        self.refit(table, classes, index);
     }
 }
 

@@ -6,13 +6,14 @@
 
 use super::TaskQueue;
 use super::book::Book;
-use super::classes::{Class, Pick};
+use super::classes::{Class, Entry, Pick};
 use super::crew::Worker;
 use super::outbox::Out;
 use super::record::TaskRecord;
-use super::table::Task;
+use super::table::{Table, Task};
 use crate::Nanos;
 use punctual_wire::task::TaskState;
+use std::cmp::Reverse;
 
 /// Tasks that a worker with free slots gets in one round,
 const RUN_SHARE_MAX: usize = 8;
@@ -24,6 +25,8 @@ const RECALL_MIN: Nanos = Nanos(10_000_000);
 const RECALLS_A_TURN: usize = 64;
 /// Idle workers for which leases are asked back in one turn.
 const IDLE_SERVED: usize = 16;
+/// Workers that are looked at for that, by all of the idle ones together.
+const BACKLOGS_LOOKED_AT: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
@@ -54,6 +57,11 @@ impl Pass {
     }
 }
 
+/// Whether a task is still where it was put.
+pub(super) fn is_current(table: &Table, (sequence, ticket): Entry) -> bool {
+    table.get(sequence).is_some_and(|task| task.ticket == ticket)
+}
+
 impl TaskQueue {
     /// Gives out what can be given. Returns how much that was.
     pub(super) fn dispatch(&mut self) -> usize {
@@ -62,9 +70,16 @@ impl TaskQueue {
             return 0;
         }
         let mut work = 0;
-        for pass in [Pass::Run, Pass::Ahead] {
-            if self.book.classes.len() > 0 {
-                work += self.serve(pass);
+        self.release_holds();
+        loop {
+            for pass in [Pass::Run, Pass::Ahead] {
+                if self.book.classes.len() > 0 {
+                    work += self.serve(pass);
+                }
+            }
+            // Where what a worker was held for has been given out it may have others again.
+            if !self.release_holds() {
+                break;
             }
         }
         self.recall();
@@ -114,6 +129,9 @@ impl TaskQueue {
             if let Some(party) = self.book.crew.get(index).and_then(|worker| worker.party) {
                 self.tell(party, Out::Lease { sequence, attempt });
             }
+            if pick.has_passed && pass == Pass::Run {
+                self.note_overtaken(index, &pick);
+            }
         }
         share
     }
@@ -132,20 +150,15 @@ impl TaskQueue {
 
     /// The task that a worker gets next, if it has room for one.
     fn first_for(&mut self, index: u32, pass: Pass) -> Option<Pick> {
+        let hold = self.hold_of(index).filter(|_| pass == Pass::Run);
         let Book { classes, crew, table, .. } = &mut self.book;
+        let (crew, table) = (&*crew, &*table);
         let worker = crew.get(index)?;
-        let is_current = |(sequence, ticket): (u64, u32)| {
-            table.get(sequence).is_some_and(|task| task.ticket == ticket)
-        };
-        // A worker that failed a task gets it again only if no other could take it.
-        let may_have = |class: &Class, sequence: u64| {
-            let failed_on = table.get(sequence).map_or(&[][..], |task| task.failed_on());
-            let could = |other: &Worker| {
-                other.is_at_work() && !failed_on.contains(&other.name) && other.could_run(class)
-            };
-            !failed_on.contains(&worker.name) || !crew.iter().any(|(_, other)| could(other))
-        };
-        classes.pick(|class| pass.fits(worker, class), is_current, may_have)
+        let fits = |class: &Class| pass.fits(worker, class);
+        let is_let = |pick: &Pick| hold.is_none_or(|hold| hold.lets(pick));
+        let is_current = |entry: Entry| is_current(table, entry);
+        let may_have = |class: &Class, sequence: u64| crew.may_have(table, worker, class, sequence);
+        classes.pick(fits, is_let, is_current, may_have)
     }
 
     /// Asks leases back that wait at one worker while another is idle, or something of higher
@@ -162,29 +175,52 @@ impl TaskQueue {
     }
 
     fn recall_for_idle(&mut self) {
-        let is_idle = |worker: &Worker| worker.is_at_work() && worker.has_slot();
+        // The slots of one that is held are to stay free.
+        let is_idle = |index: u32, worker: &Worker| {
+            worker.is_at_work() && worker.has_slot() && self.hold_of(index).is_none()
+        };
         let crew = self.book.crew.iter();
-        let idle = crew.filter(|(_, worker)| is_idle(worker)).take(IDLE_SERVED);
-        let idle: Vec<(u32, usize)> = idle
-            .map(|(index, worker)| (index, (worker.capacity.slots - worker.running()) as usize))
-            .collect();
-        for (index, slots) in idle {
-            let now = self.clock;
-            let others = self.book.crew.iter().filter(|(_, it)| it.ahead > 0 && it.is_at_work());
-            let backlogs = others.map(|(other, worker)| (worker.backlog_ns(now), other));
-            let Some((backlog, victim)) = backlogs.max() else { return };
-            if backlog < RECALL_MIN.0 {
-                // It may turn out to take longer.
-                self.recall_at = Some(now + RECALL_MIN);
-                return;
-            }
-            let waiting = self.book.crew.get(victim).map_or(0, |worker| worker.ahead as usize);
-            // What it could not start at once would only go back to where it came from.
-            let can_start = |worker: &Worker, class: &Class, task: &Task| {
-                worker.can_run(class) && !task.failed_on().contains(&worker.name)
-            };
-            self.recall_from(victim, slots.min(waiting.div_ceil(2)), can_start, index);
+        let idle = crew.filter(|(index, worker)| is_idle(*index, worker)).take(IDLE_SERVED);
+        let idle: Vec<(u32, usize)> =
+            idle.map(|(index, worker)| (index, worker.free_slots() as usize)).collect();
+        if idle.is_empty() {
+            return;
         }
+        let victims = self.longest_backlogs();
+        let looks = BACKLOGS_LOOKED_AT / idle.len();
+        // What it could not start at once would only go back to where it came from.
+        let can_start = |worker: &Worker, class: &Class, task: &Task| {
+            worker.can_run(class) && !task.failed_on().contains(&worker.name)
+        };
+        for (index, slots) in idle {
+            let mut left = slots;
+            for (backlog, victim) in victims.iter().take(looks) {
+                if *backlog < RECALL_MIN.0 {
+                    // It may turn out to take longer.
+                    self.recall_at = Some(self.clock + RECALL_MIN);
+                    break;
+                }
+                let waiting = self.book.crew.get(*victim).map_or(0, |it| it.ahead as usize);
+                let count = left.min(waiting.div_ceil(2));
+                left -= self.recall_from(*victim, count, can_start, index);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Workers where leases wait, and for how long: the longest first, and not all of them.
+    fn longest_backlogs(&self) -> Vec<(i64, u32)> {
+        let workers = self.book.crew.iter().filter(|(_, it)| it.ahead > 0 && it.is_at_work());
+        let backlogs = workers.map(|(index, worker)| (worker.backlog_ns(self.clock), index));
+        let mut backlogs: Vec<(i64, u32)> = backlogs.collect();
+        if backlogs.len() > BACKLOGS_LOOKED_AT {
+            backlogs.select_nth_unstable_by_key(BACKLOGS_LOOKED_AT, |backlog| Reverse(*backlog));
+            backlogs.truncate(BACKLOGS_LOOKED_AT);
+        }
+        backlogs.sort_unstable_by_key(|backlog| Reverse(*backlog));
+        backlogs
     }
 
     /// Asks leases back from those who have tasks waiting of lower priority than what they would be

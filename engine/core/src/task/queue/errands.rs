@@ -5,7 +5,7 @@ use super::TaskQueue;
 use super::outbox::{Errand, ErrandKind, Out, Party, PartyState, Wanted};
 use super::record::TaskRecord;
 use super::table::Task;
-use punctual_wire::task::{JobId, StateCounts, TaskFault, TaskPayload, TaskState, Verb};
+use punctual_wire::task::{JobId, StateCounts, TaskFault, TaskId, TaskPayload, TaskState, Verb};
 
 /// Tasks that are looked at in one turn.
 const LOOKS_A_TURN: usize = 4096;
@@ -134,7 +134,7 @@ impl TaskQueue {
     }
 
     fn end_errand(&mut self, party: Party, errand: &Errand, more: bool) {
-        let next = self.id_of(errand.next.min((1 << 48) - 1));
+        let next = self.id_of(errand.next.min(TaskId::SEQUENCE_MAX));
         let (request, changed) = (errand.request, errand.count);
         self.tell(party, Out::End { request, changed, next, more });
     }

@@ -38,7 +38,13 @@ impl TaskQueue {
                     taken.ticket = Some(ticket);
                     self.take_task(party, ticket, spec, &mut taken);
                 }
-                ToQueue::OpenJob { request, name } => self.take_job(party, request, name),
+                ToQueue::OpenJob { request, job, name } => {
+                    let out = match self.open_job(job, name) {
+                        Ok(job) => Out::JobOpened { request, job },
+                        Err(fault) => Out::Fault { request, fault },
+                    };
+                    self.tell(party, out);
+                }
                 ToQueue::Watch { request, job, seen } => {
                     self.take_watch(party, Watch { request, job, seen });
                 }
@@ -63,27 +69,32 @@ impl TaskQueue {
         Ok(())
     }
 
-    fn take_job(&mut self, party: Party, request: u32, name: &[u8]) {
+    /// The job with this name, which has the number that is wanted, or gets it if there is none.
+    fn open_job(&mut self, wanted: Option<JobId>, name: &[u8]) -> Result<JobId, TaskFault> {
         let is_bad = name.is_empty()
             || name.len() > JOB_NAME_BYTES_MAX
             || String::from_utf8_lossy(name).chars().any(char::is_control);
-        let fault = if is_bad {
-            TaskFault::BadName
-        } else if let Some(job) = self.book.jobs_by_name.get(name) {
-            let job = *job;
-            return self.tell(party, Out::JobOpened { request, job });
-        } else if self.log.is_full {
-            TaskFault::Busy
-        } else if self.book.jobs.len() >= self.config.jobs_max {
-            TaskFault::TooManyJobs
-        } else {
-            let at = self.clock;
-            let job = JobId(u32::try_from(self.book.jobs.len()).expect("jobs are bounded"));
-            self.record(&TaskRecord::JobOpened { job, at, name });
-            self.book.open_job(name, at);
-            return self.tell(party, Out::JobOpened { request, job });
-        };
-        self.tell(party, Out::Fault { request, fault });
+        if is_bad {
+            return Err(TaskFault::BadName);
+        }
+        if let Some(job) = self.book.jobs.find(name) {
+            let is_it = wanted.is_none_or(|wanted| wanted == job);
+            return if is_it { Ok(job) } else { Err(TaskFault::JobNumber) };
+        }
+        let job = wanted.unwrap_or_else(|| self.book.jobs.next_id());
+        if self.book.job(job).is_some() {
+            return Err(TaskFault::JobNumber);
+        }
+        if self.log.is_full {
+            return Err(TaskFault::Busy);
+        }
+        if job.0 as usize >= self.config.jobs_max {
+            return Err(TaskFault::TooManyJobs);
+        }
+        let at = self.clock;
+        self.record(&TaskRecord::JobOpened { job, at, name });
+        self.book.open_job(job, name, at);
+        Ok(job)
     }
 
     fn take_task(&mut self, party: Party, ticket: u64, spec: &TaskSpec<'_>, taken: &mut Taken) {
@@ -180,9 +191,9 @@ impl TaskQueue {
         if !self.has_answer_room(party) {
             return self.tell(party, Out::Fault { request, fault: TaskFault::Busy });
         }
-        for at in 0..self.book.jobs.len() {
-            let job = JobId(u32::try_from(at).expect("jobs are bounded"));
-            let counts = Box::new(self.book.jobs[at].counts);
+        for job in (0..self.book.jobs.next_id().0).map(JobId) {
+            let Some(known) = self.book.job(job) else { continue };
+            let counts = Box::new(known.counts);
             self.tell(party, Out::JobRow { request, job, counts });
         }
         self.end_list(party, request, 0);

@@ -11,7 +11,9 @@ mod classes;
 mod crew;
 mod dispatch;
 mod errands;
+mod holds;
 mod intake;
+mod jobs;
 mod latencies;
 mod outbox;
 mod record;
@@ -31,6 +33,7 @@ pub use replay::TaskReplay;
 use crate::journal::{Durability, Logged, Lsn};
 use crate::{Nanos, SessionId, ShardId};
 use book::Book;
+use holds::Hold;
 use outbox::{Out, PartyState, Role, WAITING_MAX};
 use punctual_wire::task::{StateCounts, ToQueueReader};
 use punctual_wire::{CloseReason, Frame, FrameKind, Limits, WireError};
@@ -90,7 +93,7 @@ pub struct TaskQueueConfig {
     /// Bytes that tasks and what they wrote may take. Beyond it the oldest that ended are
     /// forgotten, then submissions are refused.
     pub memory_max: u64,
-    /// Most jobs.
+    /// Most jobs, which is also the bound of their numbers.
     pub jobs_max: usize,
     /// Most clients and workers together.
     pub parties_max: usize,
@@ -184,6 +187,8 @@ pub struct TaskQueue {
     /// Whose errands are done first.
     first_asked: usize,
     candidates: Vec<u32>,
+    /// Workers that are held for a task. Not durable.
+    holds: Vec<Hold>,
     stats: TaskQueueStats,
     latencies: TaskLatencies,
     /// When a queue went on from its journal.
@@ -213,6 +218,7 @@ impl TaskQueue {
             first_served: 0,
             first_asked: 0,
             candidates: Vec::new(),
+            holds: Vec::new(),
             stats: TaskQueueStats::default(),
             latencies: TaskLatencies::default(),
             started_at: Nanos::ZERO,

@@ -7,8 +7,8 @@ use super::table::Task;
 use super::{TaskMutation, TaskQueue};
 use crate::{Nanos, SessionId};
 use punctual_wire::task::{
-    Attempt, Capacity, Captured, EndKind, ReturnReason, TaskEnd, TaskId, TaskState, ToQueue,
-    ToQueueReader,
+    Attempt, Capacity, Captured, EndKind, Occupancy, ReturnReason, TaskEnd, TaskId, TaskState,
+    ToQueue, ToQueueReader,
 };
 use punctual_wire::{CloseReason, FrameKind, WireError};
 
@@ -33,6 +33,8 @@ impl TaskQueue {
                 let worker = self.enlist(party, session, name);
                 let known = self.book.crew.get_mut(worker).expect("it was just put there");
                 (known.host, known.pid) = (host.into(), pid);
+                // It tells again on each link, if it is not nothing.
+                known.occupied = Occupancy::default();
                 self.set_capacity(worker, capacity);
                 self.parties[party.0].as_mut().expect("it speaks").role =
                     Role::Worker { session, index: Some(worker) };
@@ -51,6 +53,7 @@ impl TaskQueue {
                     self.take_return(party, worker, seq, task, attempt, reason);
                 }
                 ToQueue::Credit { capacity } => self.take_credit(party, worker, capacity),
+                ToQueue::Occupied { by_others } => self.take_occupied(worker, by_others),
                 ToQueue::Beat { memory_free, cores_used_milli, .. } => {
                     if let Some(worker) = self.book.crew.get_mut(worker) {
                         worker.memory_free = memory_free;
@@ -124,6 +127,13 @@ impl TaskQueue {
         let Book { crew, table, classes, .. } = &mut self.book;
         crew.set_capacity(table, classes, worker, capacity);
         classes.note_crew();
+    }
+
+    /// What could ever run there stays as it is, so nothing changes for other workers: unlike after
+    /// a change of capacity they need not look again.
+    fn take_occupied(&mut self, worker: u32, by_others: Occupancy) {
+        let Book { crew, table, classes, .. } = &mut self.book;
+        crew.set_occupied(table, classes, worker, by_others);
     }
 
     /// The task, if the worker has this attempt of it.

@@ -8,9 +8,12 @@ mod credit;
 mod durable;
 mod expiry;
 mod failing;
+mod holds;
 mod hostile;
+mod jobs;
 mod latencies;
 mod memory;
+mod occupied;
 mod order;
 mod play;
 mod queries;
@@ -24,13 +27,14 @@ mod watching;
 mod words;
 
 use super::classes::Shelf;
+use super::crew::Worker;
 use super::table::{Ended, NOBODY, NONE};
 use super::*;
 use crate::journal::{BLOCK_HEAD_BYTES, Record, Replica, SegmentKind, block_bytes, seal_block};
-use audit::audit;
+use audit::{audit, audit_turn};
 use punctual_wire::task::{
-    After, Attempt, Capacity, Captured, EndKind, JobId, PayloadKind, PushReader, QueuePush,
-    RefusedTask, ReturnReason, Selection, StateSet, TaskEnd, TaskFault, TaskId, TaskKey,
+    After, Attempt, Capacity, Captured, EndKind, JobId, Occupancy, PayloadKind, PushReader,
+    QueuePush, RefusedTask, ReturnReason, Selection, StateSet, TaskEnd, TaskFault, TaskId, TaskKey,
     TaskPayload, TaskSpec, TaskState, TaskTimes, ToQueue, Variables, Verb,
 };
 use punctual_wire::{BatchWriter, FrameReader};
@@ -38,5 +42,5 @@ use rig::{Hand, Rig};
 use std::collections::{BTreeMap, BTreeSet};
 use words::{
     Draft, MS, Push, Row, Run, all, capacity, config, draft, exited, in_state, journaled, one,
-    sequences,
+    sequences, taken,
 };

@@ -68,7 +68,7 @@ impl TaskWorker {
             self.stats.failed += 1;
         }
         exit.cut_outputs();
-        self.session.keep(task, attempt, News::Ended { waited_ns, exit });
+        self.keep(task, attempt, News::Ended { waited_ns, exit });
     }
 
     /// Takes a measurement of what the machine has left. With little memory what waits is given

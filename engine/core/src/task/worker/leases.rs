@@ -4,31 +4,46 @@ use super::runs::{Ending, Offer, Phase, Run};
 use super::session::News;
 use super::types::{Lease, RunId};
 use super::{TaskWorker, WAITING_MAX};
-use crate::Nanos;
+use crate::{Nanos, ShardId};
 use punctual_wire::task::{Attempt, PushReader, QueuePush, ReturnReason, TaskId};
 use punctual_wire::{Frame, FrameKind, WireError};
 use std::time::Duration;
 
 impl TaskWorker {
-    /// Takes a frame of the queue.
+    /// Takes a frame of a queue.
     ///
     /// # Errors
     /// When it does not follow the format or is not for a worker: the link is to be closed.
     /// Messages before the one that is wrong have been taken.
-    pub fn on_frame(&mut self, now: Nanos, frame: &Frame<'_>) -> Result<(), WireError> {
+    pub fn on_frame(
+        &mut self,
+        now: Nanos,
+        queue: ShardId,
+        frame: &Frame<'_>,
+    ) -> Result<(), WireError> {
         self.now = now;
+        if queue.0 >= self.queues() {
+            let value = queue.0.into();
+            return Err(WireError::UnknownValue { what: "the queue of a frame", value });
+        }
         if frame.kind != FrameKind::TaskPush {
             return Err(WireError::UnexpectedKind(frame.kind));
         }
         let mut pushes = PushReader::new(frame);
         while let Some(push) = pushes.next_message()? {
-            self.on_push(now, &push)?;
+            self.on_push(now, queue, &push)?;
         }
         Ok(())
     }
 
     #[inline]
-    fn on_push(&mut self, now: Nanos, push: &QueuePush<'_>) -> Result<(), WireError> {
+    fn on_push(
+        &mut self,
+        now: Nanos,
+        queue: ShardId,
+        push: &QueuePush<'_>,
+    ) -> Result<(), WireError> {
+        let session = &mut self.sessions[usize::from(queue.0)];
         match *push {
             QueuePush::Lease {
                 task,
@@ -40,6 +55,7 @@ impl TaskWorker {
                 job,
                 payload,
             } => {
+                check_queue(task, queue)?;
                 let offer = Offer {
                     task,
                     attempt,
@@ -53,19 +69,28 @@ impl TaskWorker {
                 self.on_lease(now, &offer)?;
             }
             QueuePush::Acked { seq } => {
-                if let Some(round_trip) = self.session.on_acked(now, seq)? {
+                if let Some(round_trip) = session.on_acked(now, seq)? {
                     self.estimator.on_round_trip(u64::try_from(round_trip.0).unwrap_or(0));
                 }
             }
             QueuePush::Enlisted { name, lease_timeout_ms, heartbeat_ms } => {
                 let lease_timeout = Duration::from_millis(lease_timeout_ms.into());
                 let heartbeat = Duration::from_millis(heartbeat_ms.into());
-                self.session.on_enlisted(now, name, lease_timeout, heartbeat);
+                session.on_enlisted(now, lease_timeout, heartbeat);
+                if queue.0 == 0 {
+                    self.name = Some(String::from_utf8_lossy(name).into_owned());
+                }
             }
-            QueuePush::Recall { task, attempt } => self.on_recall(task, attempt),
-            QueuePush::Cancel { task, attempt } => self.on_cancel(now, task, attempt),
+            QueuePush::Recall { task, attempt } => {
+                check_queue(task, queue)?;
+                self.on_recall(task, attempt);
+            }
+            QueuePush::Cancel { task, attempt } => {
+                check_queue(task, queue)?;
+                self.on_cancel(now, task, attempt);
+            }
             QueuePush::Drain => {
-                self.session.on_last_lease();
+                session.on_last_lease();
                 self.drain(now);
             }
             ref other => return Err(not_for_a_worker(other)),
@@ -89,6 +114,10 @@ impl TaskWorker {
             return Ok(());
         }
         if self.runs.waiting_len() >= WAITING_MAX {
+            if self.sessions.len() > 1 {
+                self.give_back(offer.task, offer.attempt, ReturnReason::Recalled);
+                return Ok(());
+            }
             let (value, max) = (WAITING_MAX as u64 + 1, WAITING_MAX as u64);
             return Err(WireError::OverLimit { what: "the number of leases", value, max });
         }
@@ -154,7 +183,7 @@ impl TaskWorker {
 
     pub(super) fn give_back(&mut self, task: TaskId, attempt: Attempt, reason: ReturnReason) {
         self.stats.returned += 1;
-        self.session.keep(task, attempt, News::Returned(reason));
+        self.keep(task, attempt, News::Returned(reason));
     }
 
     /// Gives back all that waits.
@@ -165,6 +194,16 @@ impl TaskWorker {
             self.give_back(task, attempt, reason);
         }
     }
+}
+
+/// Refuses a message about a task of another queue: what comes of the task is for its own to know.
+#[inline]
+fn check_queue(task: TaskId, queue: ShardId) -> Result<(), WireError> {
+    if task.shard() == queue.0 {
+        return Ok(());
+    }
+    let value = task.shard().into();
+    Err(WireError::UnknownValue { what: "the queue of a task for a worker", value })
 }
 
 /// The refusal of a message for clients: this worker has asked nothing that it could answer.

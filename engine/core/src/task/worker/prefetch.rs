@@ -1,5 +1,9 @@
 //! How many leases should wait at a worker: so many that it has work while it asks for more, and
 //! no more, for a lease that waits here cannot run elsewhere.
+//!
+//! Several queues share that number. Each may let at least one lease wait, whatever the number is:
+//! what starts next is told here alone, among leases of all queues by their priority, so a queue
+//! that has none here while others fill every slot that gets free would never get its turn.
 
 /// Most leases that wait at a worker by its own wish.
 pub const PREFETCH_MAX: u32 = 4096;
@@ -30,6 +34,12 @@ fn mean(before: Option<u64>, sample_ns: u64) -> u64 {
     before.map_or(sample, |mean| mean - mean / MEAN_PARTS + sample / MEAN_PARTS)
 }
 
+/// How many leases each of so many queues may let wait, if it is so many in all.
+#[inline]
+pub(super) fn share(ahead: u32, queues: u16) -> u32 {
+    if queues > 1 { ahead.div_ceil(queues.into()).max(1) } else { ahead }
+}
+
 impl PrefetchEstimator {
     /// A task ran so long.
     #[inline]
@@ -53,10 +63,10 @@ impl PrefetchEstimator {
         u32::try_from(ahead).unwrap_or(u32::MAX).clamp(1, PREFETCH_MAX)
     }
 
-    /// The same, where the queue knows another number already: only a change by half or double, or
-    /// from or to none, is worth telling it.
-    pub(super) fn advise(&self, slots: u32, told: u32) -> u32 {
-        let ahead = self.ahead(slots);
+    /// The share of one of so many queues in that, where it knows another number already: only a
+    /// change by half or double, or from or to none, is worth telling it.
+    pub(super) fn advise(&self, slots: u32, queues: u16, told: u32) -> u32 {
+        let ahead = share(self.ahead(slots), queues);
         let is_near = ahead > 0 && told > 0 && ahead / 2 < told && told / 2 < ahead;
         if is_near { told } else { ahead }
     }

@@ -4,7 +4,7 @@ use super::types::{Lease, RunId};
 use crate::Nanos;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use punctual_wire::task::{Attempt, ReturnReason, TaskId};
+use punctual_wire::task::{Attempt, Occupancy, ReturnReason, TaskId};
 
 /// Ends a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -130,6 +130,12 @@ fn refill(kept: &mut Box<[u8]>, bytes: &[u8]) {
     }
 }
 
+/// Where the queue of a lease is among all of them.
+#[inline]
+fn queue_of(lease: &Lease) -> usize {
+    usize::from(lease.task.shard())
+}
+
 /// The high half goes into the low one, for the table looks at both ends of it.
 fn hash(task: TaskId) -> u64 {
     let product = task.0.wrapping_mul(SPREAD);
@@ -144,6 +150,20 @@ struct Row {
     tail: u32,
 }
 
+/// Notes that a lease takes what it asks for.
+fn occupy(occupancy: &mut Occupancy, lease: &Lease) {
+    occupancy.slots += 1;
+    occupancy.memory += lease.memory;
+    occupancy.cores_milli += lease.cores_milli;
+}
+
+/// Notes that it takes it no more.
+fn vacate(occupancy: &mut Occupancy, lease: &Lease) {
+    occupancy.slots -= 1;
+    occupancy.memory -= lease.memory;
+    occupancy.cores_milli -= lease.cores_milli;
+}
+
 /// All leases of a worker.
 #[derive(Debug)]
 pub(super) struct Runs {
@@ -155,6 +175,10 @@ pub(super) struct Runs {
     by_task: HashTable<u32>,
     waiting: usize,
     running: u32,
+    /// What those that run take, of whichever queue, while there are several queues.
+    occupied: Occupancy,
+    /// The part of each queue; empty while there is one, for then nobody asks.
+    occupied_by: Vec<Occupancy>,
 }
 
 impl Runs {
@@ -166,7 +190,43 @@ impl Runs {
             by_task: HashTable::new(),
             waiting: 0,
             running: 0,
+            occupied: Occupancy::default(),
+            occupied_by: Vec::new(),
         }
+    }
+
+    /// From now on there are so many queues. What still runs of one that is gone takes room from
+    /// all that are left.
+    pub(super) fn set_queues(&mut self, count: usize) {
+        self.occupied = Occupancy::default();
+        self.occupied_by.clear();
+        if count > 1 {
+            self.occupied_by.resize(count, Occupancy::default());
+            for run in self.slots.iter().filter(|run| run.phase == Phase::Running) {
+                occupy(&mut self.occupied, &run.lease);
+                if let Some(own) = self.occupied_by.get_mut(queue_of(&run.lease)) {
+                    occupy(own, &run.lease);
+                }
+            }
+        }
+    }
+
+    /// What tasks of other queues take that run.
+    #[inline]
+    pub(super) fn occupied_by_others(&self, queue: u16) -> Occupancy {
+        let Some(own) = self.occupied_by.get(usize::from(queue)) else {
+            return Occupancy::default();
+        };
+        Occupancy {
+            slots: self.occupied.slots - own.slots,
+            memory: self.occupied.memory - own.memory,
+            cores_milli: self.occupied.cores_milli - own.cores_milli,
+        }
+    }
+
+    /// How many of a queue run.
+    pub(super) fn running_of(&self, queue: u16) -> u32 {
+        self.occupied_by.get(usize::from(queue)).map_or(self.running, |own| own.slots)
     }
 
     /// How many run.
@@ -212,9 +272,11 @@ impl Runs {
         indices.zip(&self.slots).filter(|(_, run)| run.phase != Phase::Free)
     }
 
-    /// The leases that are this worker's own.
-    pub(super) fn held(&self) -> impl Iterator<Item = (TaskId, Attempt)> {
-        let own = self.used().filter(|(_, run)| run.ending != Some(Ending::Dropped));
+    /// The leases of a queue that are this worker's own.
+    pub(super) fn held(&self, queue: u16) -> impl Iterator<Item = (TaskId, Attempt)> {
+        let own = self.used().filter(move |(_, run)| {
+            run.ending != Some(Ending::Dropped) && run.lease.task.shard() == queue
+        });
         own.map(|(_, run)| (run.lease.task, run.lease.attempt))
     }
 
@@ -230,6 +292,12 @@ impl Runs {
     /// The first that waits.
     pub(super) fn first_waiting(&self) -> Option<u32> {
         self.waiting().next()
+    }
+
+    /// Everything that runs.
+    pub(super) fn running_slots(&self) -> Vec<u32> {
+        let running = self.used().filter(|(_, run)| run.phase == Phase::Running);
+        running.map(|(at, _)| at).collect()
     }
 
     /// Takes a lease in; it waits then.
@@ -265,8 +333,14 @@ impl Runs {
     pub(super) fn begin(&mut self, at: u32, now: Nanos, order: u64) {
         self.dequeue(at);
         self.running += 1;
-        let run = self.get_mut(at);
+        let run = &mut self.slots[at as usize];
         (run.phase, run.started, run.order) = (Phase::Running, now, order);
+        if !self.occupied_by.is_empty() {
+            occupy(&mut self.occupied, &run.lease);
+            if let Some(own) = self.occupied_by.get_mut(queue_of(&run.lease)) {
+                occupy(own, &run.lease);
+            }
+        }
     }
 
     /// Forgets one that waited.
@@ -277,21 +351,30 @@ impl Runs {
 
     /// Forgets one that ran.
     pub(super) fn remove_running(&mut self, at: u32) {
-        debug_assert!(self.get(at).phase == Phase::Running, "only what runs ends");
+        let run = &self.slots[at as usize];
+        debug_assert!(run.phase == Phase::Running, "only what runs ends");
         self.running -= 1;
+        if !self.occupied_by.is_empty() {
+            vacate(&mut self.occupied, &run.lease);
+            if let Some(own) = self.occupied_by.get_mut(queue_of(&run.lease)) {
+                vacate(own, &run.lease);
+            }
+        }
         self.free_slot(at);
     }
 
-    /// Counts for the first `count` of those that wait that something behind them was started.
-    pub(super) fn mark_overtaken(&mut self, count: usize) {
-        let mut left = count;
+    /// Counts that one that waits is started before others that are ahead of it: for those of them
+    /// that could have been.
+    pub(super) fn mark_overtaken(&mut self, by: u32, could_start: impl Fn(&Lease) -> bool) {
         for row in &self.rows {
             let mut at = row.head;
-            while at != NONE && left > 0 {
+            while at != NONE {
+                if at == by {
+                    return;
+                }
                 let run = &mut self.slots[at as usize];
-                run.overtaken += 1;
+                run.overtaken += u32::from(could_start(&run.lease));
                 at = run.next;
-                left -= 1;
             }
         }
     }

@@ -1,14 +1,15 @@
-//! What the worker and its queue tell each other: the greeting of a link, what came of leases until
-//! the queue has it for good, credit, and signs of life.
+//! What the worker and one queue tell each other: the greeting of a link, what came of leases until
+//! the queue has it for good, credit, what others leave of it, and signs of life.
 //!
 //! Reports and returns are kept, in the order of their numbers, and written from where they lie;
 //! how many of them this link has carried is one number. So a new link begins with all of them
 //! again, and nothing is copied for that.
 
+use super::DRAIN_PATIENCE;
 use super::runs::Runs;
 use super::types::{Exit, TaskWorkerConfig, Usage};
 use crate::Nanos;
-use punctual_wire::task::{Attempt, Capacity, ReturnReason, TaskId, ToQueue};
+use punctual_wire::task::{Attempt, Capacity, Occupancy, ReturnReason, TaskId, ToQueue};
 use punctual_wire::{BatchWriter, WireError};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -56,15 +57,28 @@ enum Greeting {
     Done,
 }
 
+/// What the queue is to know of the worker at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) capacity: Capacity,
+    /// What of that tasks of other queues take.
+    pub(super) by_others: Occupancy,
+    /// It can be told who this is: the worker has the name that it is to have there.
+    pub(super) is_named: bool,
+}
+
 /// What of the worker goes into messages.
 pub(super) struct Facts<'a> {
+    pub(super) queue: u16,
+    /// What it would like to be called there.
+    pub(super) name: &'a str,
     pub(super) config: &'a TaskWorkerConfig,
-    pub(super) capacity: Capacity,
+    pub(super) standing: Standing,
     pub(super) usage: Usage,
     pub(super) runs: &'a Runs,
 }
 
-/// One life of the worker in the eyes of the queue.
+/// One life of the worker in the eyes of one queue.
 #[derive(Debug)]
 pub(super) struct Session {
     /// Since when the link is down; `None`: it is up.
@@ -79,14 +93,14 @@ pub(super) struct Session {
     is_counted_on: bool,
     /// The leases count as this worker's own for so long without a link.
     trusted_until: Nanos,
-    /// The name that the queue gave it.
-    name: Option<String>,
     lease_timeout: Nanos,
     heartbeat: Nanos,
     beat_at: Nanos,
     is_beat_due: bool,
     /// The capacity that the queue knows.
     told: Capacity,
+    /// What it knows to be taken by tasks of others.
+    told_by_others: Occupancy,
     unacked: VecDeque<Kept>,
     /// Number of the first of them.
     first_seq: u64,
@@ -97,6 +111,8 @@ pub(super) struct Session {
     output_bytes: usize,
     /// A number, and when it was written: its acknowledgement tells how long a round trip takes.
     sample: Option<(u64, Nanos)>,
+    /// The worker drains, and has waited long enough for this queue.
+    is_given_up: bool,
 }
 
 impl Session {
@@ -108,25 +124,27 @@ impl Session {
             has_greeted_draining: false,
             is_counted_on: false,
             trusted_until: Nanos(i64::MIN),
-            name: None,
             lease_timeout: Nanos::ZERO,
             heartbeat: HEARTBEAT.into(),
             beat_at: Nanos::MAX,
             is_beat_due: false,
             told: Capacity::default(),
+            told_by_others: Occupancy::default(),
             unacked: VecDeque::new(),
             first_seq: 1,
             written_seq: 0,
             sent: 0,
             output_bytes: 0,
             sample: None,
+            is_given_up: false,
         }
     }
 
-    /// Starts a new life, after the queue gave the old one up. Returns what was never acknowledged.
+    /// Starts a new life, after the queue gave the old one up. Returns what was never acknowledged,
+    /// unless that was counted before.
     pub(super) fn forget(&mut self, now: Nanos) -> usize {
         let old = std::mem::replace(self, Self { down_at: Some(now), ..Self::new() });
-        old.unacked.len()
+        if old.is_given_up { 0 } else { old.unacked.len() }
     }
 
     /// A new link carries everything from the start, and what the machine has left if that was
@@ -151,21 +169,17 @@ impl Session {
         }
     }
 
-    /// Since when there is no link, if there is none.
-    pub(super) fn down_at(&self) -> Option<Nanos> {
-        self.down_at
-    }
-
     /// Whether the leases are most likely still this worker's own. After a long time without the
     /// queue they have been given to others: to start them would only be to run them twice.
     #[inline]
-    pub(super) fn is_trusted(&self, now: Nanos) -> bool {
+    fn is_trusted(&self, now: Nanos) -> bool {
         self.is_enlisted || now < self.trusted_until
     }
 
-    /// The name that the queue gave it, if it did.
-    pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+    /// Whether leases of this queue may be started.
+    #[inline]
+    pub(super) fn may_start(&self, now: Nanos) -> bool {
+        !self.is_full() && self.is_trusted(now)
     }
 
     /// The number of leases to wait that the queue knows.
@@ -173,14 +187,31 @@ impl Session {
         self.told.prefetch
     }
 
-    /// Reports and returns that were not acknowledged.
-    pub(super) fn unacked(&self) -> usize {
-        self.unacked.len()
+    /// Whether the queue has everything, and has nothing on its way, or is not waited for any more:
+    /// a worker that drains may end.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_given_up || (self.unacked.is_empty() && !self.is_counted_on)
     }
 
-    /// Whether the queue has everything, and has nothing on its way: a worker that drains may end.
-    pub(super) fn is_settled(&self) -> bool {
-        self.unacked.is_empty() && !self.is_counted_on
+    /// When a worker that drains since then, and has nothing else to do, stops waiting for the
+    /// queue.
+    pub(super) fn give_up_at(&self, draining_since: Nanos) -> Option<Nanos> {
+        if self.is_settled() {
+            return None;
+        }
+        let since = match self.down_at {
+            Some(down_at) => draining_since.max(down_at),
+            // As long as there is a link, what was reported will be acknowledged.
+            None if !self.unacked.is_empty() => return None,
+            None => draining_since,
+        };
+        Some(since + DRAIN_PATIENCE.into())
+    }
+
+    /// Stops waiting for the queue. Returns how many reports and returns it has not acknowledged.
+    pub(super) fn give_up(&mut self) -> usize {
+        self.is_given_up = true;
+        self.unacked.len()
     }
 
     /// The queue gives no more leases: what it has given before has arrived.
@@ -201,19 +232,12 @@ impl Session {
     }
 
     /// The queue has taken it in.
-    pub(super) fn on_enlisted(
-        &mut self,
-        now: Nanos,
-        name: &[u8],
-        lease_timeout: Duration,
-        heartbeat: Duration,
-    ) {
+    pub(super) fn on_enlisted(&mut self, now: Nanos, lease_timeout: Duration, heartbeat: Duration) {
         self.is_enlisted = true;
         if self.has_greeted_draining {
             // It gives nothing on this link, and has taken back what an earlier one has lost.
             self.is_counted_on = false;
         }
-        self.name = Some(String::from_utf8_lossy(name).into_owned());
         self.lease_timeout = lease_timeout.into();
         let heartbeat = if heartbeat.is_zero() { HEARTBEAT } else { heartbeat };
         self.heartbeat = heartbeat.into();
@@ -254,11 +278,18 @@ impl Session {
     }
 
     /// Whether there is anything to write.
-    pub(super) fn has_output(&self, capacity: &Capacity) -> bool {
-        let is_idle = self.greeting == Greeting::Done
-            && *capacity == self.told
-            && self.sent == self.unacked.len()
-            && !self.is_beat_due;
+    #[inline]
+    pub(super) fn has_output(&self, standing: &Standing) -> bool {
+        let is_idle = match self.greeting {
+            Greeting::Enlist => !standing.is_named,
+            Greeting::Leases => false,
+            Greeting::Done => {
+                standing.capacity == self.told
+                    && standing.by_others == self.told_by_others
+                    && self.sent == self.unacked.len()
+                    && !self.is_beat_due
+            }
+        };
         self.down_at.is_none() && !is_idle
     }
 
@@ -266,35 +297,40 @@ impl Session {
     pub(super) fn write(&mut self, now: Nanos, facts: &Facts<'_>, out: &mut BatchWriter) -> usize {
         let end = out.len() + WRITE_BYTES;
         let mut written = 0;
-        while self.has_output(&facts.capacity) && out.len() < end {
+        while self.has_output(&facts.standing) && out.len() < end {
             written += self.write_next(now, facts, out);
         }
         written
     }
 
-    /// Writes the next message; the leases of a greeting go together. Credit comes before reports,
-    /// so that the queue does not fill a slot that is not to be filled.
+    /// Writes the next message; the leases of a greeting go together. Credit, and what others leave
+    /// of it, come before reports, so that the queue does not fill a slot that is not to be filled.
     fn write_next(&mut self, now: Nanos, facts: &Facts<'_>, out: &mut BatchWriter) -> usize {
-        let capacity = facts.capacity;
+        let Standing { capacity, by_others, .. } = facts.standing;
         if self.greeting == Greeting::Enlist {
-            let TaskWorkerConfig { name, host, pid, .. } = facts.config;
-            let (name, host) = (name.as_bytes(), host.as_bytes());
+            let TaskWorkerConfig { host, pid, .. } = facts.config;
+            let (name, host) = (facts.name.as_bytes(), host.as_bytes());
             ToQueue::Enlist { name, host, pid: *pid, capacity }.write(out);
             self.greeting = Greeting::Leases;
             self.told = capacity;
+            // That is what a queue takes it for until it hears more.
+            self.told_by_others = Occupancy::default();
             self.has_greeted_draining = capacity.is_draining;
             self.is_counted_on |= !capacity.is_draining;
         } else if capacity != self.told {
             ToQueue::Credit { capacity }.write(out);
             self.told = capacity;
+        } else if by_others != self.told_by_others {
+            ToQueue::Occupied { by_others }.write(out);
+            self.told_by_others = by_others;
         } else if self.sent < self.unacked.len() {
             self.write_kept(now, out);
         } else if self.greeting == Greeting::Leases {
             self.greeting = Greeting::Done;
-            return write_leases(facts.runs, out);
+            return write_leases(facts, out);
         } else {
             let Usage { memory_free, cores_used_milli } = facts.usage;
-            let running = facts.runs.running();
+            let running = facts.runs.running_of(facts.queue);
             ToQueue::Beat { memory_free, cores_used_milli, running }.write(out);
             self.is_beat_due = false;
             self.beat_at = now + self.heartbeat;
@@ -323,11 +359,11 @@ impl Session {
     }
 }
 
-/// Says which leases the worker has, in one go: what has ended by now was reported just before, and
-/// what ends later is one of these.
-fn write_leases(runs: &Runs, out: &mut BatchWriter) -> usize {
+/// Says which leases of the queue the worker has, in one go: what has ended by now was reported just
+/// before, and what ends later is one of these.
+fn write_leases(facts: &Facts<'_>, out: &mut BatchWriter) -> usize {
     let mut written = 1;
-    for (task, attempt) in runs.held() {
+    for (task, attempt) in facts.runs.held(facts.queue) {
         ToQueue::Hold { task, attempt }.write(out);
         written += 1;
     }

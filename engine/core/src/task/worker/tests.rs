@@ -1,15 +1,19 @@
 //! The parts of a worker by themselves. As a whole it is tested from outside.
 
 use super::PREFETCH_MAX;
-use super::prefetch::PrefetchEstimator;
+use super::prefetch::{PrefetchEstimator, share};
 use super::runs::{Offer, Runs};
 use crate::Nanos;
 use proptest::prelude::*;
-use punctual_wire::task::{Attempt, TaskId};
+use punctual_wire::task::{Attempt, Occupancy, TaskId};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// What every task of the random plays asks for.
+const CORES_MILLI: u32 = 7;
+/// Queues of the random plays.
+const QUEUES: u16 = 3;
 
 fn estimator(run_ns: u64, round_trip_ns: u64) -> PrefetchEstimator {
     let mut estimator = PrefetchEstimator::default();
@@ -44,10 +48,22 @@ fn what_waits_is_bounded_and_the_shortest_runs_count_as_a_microsecond() {
 fn only_half_or_double_the_number_and_from_or_to_none_are_worth_telling() {
     let forty = estimator(MS, 10 * MS);
     for (told, advice) in [(0, 40), (20, 40), (21, 21), (40, 40), (79, 79), (80, 40)] {
-        assert_eq!(forty.advise(2, told), advice, "{told} is known");
+        assert_eq!(forty.advise(2, 1, told), advice, "{told} is known");
     }
     let none = estimator(2 * SECOND, 10 * MS);
-    assert_eq!(none.advise(2, 1), 0);
+    assert_eq!(none.advise(2, 1, 1), 0);
+}
+
+#[test]
+fn several_queues_share_the_number_and_one_may_wait_from_each() {
+    let forty = estimator(MS, 10 * MS);
+    let two = [(2, 0, 20), (2, 10, 20), (2, 11, 11), (2, 39, 39), (2, 40, 20)];
+    let more = [(3, 0, 14), (40, 0, 1), (64, 0, 1), (64, 1, 1)];
+    for (queues, told, advice) in two.into_iter().chain(more) {
+        assert_eq!(forty.advise(2, queues, told), advice, "{told} is known, of {queues} queues");
+    }
+    assert_eq!(PrefetchEstimator::default().advise(2, 2, 0), 1, "even if nothing is known");
+    assert_eq!((share(0, 1), share(0, 2), share(7, 1), share(7, 2)), (0, 1, 7, 4));
 }
 
 #[test]
@@ -64,6 +80,7 @@ fn one_long_task_among_short_ones_is_forgotten_soon() {
 #[derive(Debug, Clone)]
 enum Step {
     Add {
+        queue: u16,
         priority: i32,
     },
     /// Of those that wait, in their order.
@@ -81,7 +98,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (-50..50_i32).prop_map(|priority| Step::Add { priority }),
+        4 => (0..QUEUES, -50..50_i32).prop_map(|(queue, priority)| Step::Add { queue, priority }),
         1 => any::<usize>().prop_map(|nth| Step::Remove { nth }),
         2 => any::<usize>().prop_map(|nth| Step::Begin { nth }),
         2 => any::<usize>().prop_map(|nth| Step::End { nth }),
@@ -93,12 +110,27 @@ fn offer(task: TaskId, priority: i32) -> Offer<'static> {
         task,
         attempt: Attempt(1),
         priority,
-        memory: 0,
-        cores_milli: 0,
+        memory: task.sequence(),
+        cores_milli: CORES_MILLI,
         timeout_ms: 0,
         job: b"job",
         payload: b"payload",
     }
+}
+
+/// Compares what others take of each queue with a count of all that run.
+fn check_occupancy(runs: &Runs, running: &[TaskId], queues: u16) -> Result<(), TestCaseError> {
+    for queue in 0..queues {
+        let mut by_others = Occupancy::default();
+        for task in running.iter().filter(|task| task.shard() != queue) {
+            by_others.slots += 1;
+            by_others.memory += task.sequence();
+            by_others.cores_milli += CORES_MILLI;
+        }
+        prop_assert_eq!(runs.occupied_by_others(queue), by_others);
+        prop_assert_eq!(runs.running_of(queue) + by_others.slots, runs.running());
+    }
+    Ok(())
 }
 
 proptest! {
@@ -107,12 +139,13 @@ proptest! {
         steps in prop::collection::vec(step(), 1..400),
     ) {
         let mut runs = Runs::new();
+        runs.set_queues(QUEUES.into());
         let mut waiting: Vec<(i32, TaskId)> = Vec::new();
         let mut running: Vec<TaskId> = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Add { priority } => {
-                    let task = TaskId(number as u64);
+                Step::Add { queue, priority } => {
+                    let task = TaskId::new(queue, number as u64);
                     runs.add(Nanos::ZERO, &offer(task, priority), None);
                     let at = waiting.partition_point(|(other, _)| *other >= priority);
                     waiting.insert(at, (priority, task));
@@ -146,6 +179,15 @@ proptest! {
                 let at = runs.of_task(*task).expect("it runs");
                 prop_assert_eq!(runs.get(at).lease.task, *task);
             }
+            check_occupancy(&runs, &running, QUEUES)?;
         }
+        // What still runs of a queue that is gone takes room from those that are left.
+        runs.set_queues(usize::from(QUEUES) - 1);
+        while let Some(task) = running.pop() {
+            runs.remove_running(runs.of_task(task).expect("it runs"));
+            check_occupancy(&runs, &running, QUEUES - 1)?;
+        }
+        runs.set_queues(1);
+        prop_assert_eq!(runs.occupied_by_others(0), Occupancy::default());
     }
 }

@@ -4,7 +4,8 @@ use crate::Nanos;
 use punctual_wire::task::{Attempt, Captured, EndKind, OUTPUT_BYTES_MAX, TaskEnd, TaskId};
 use std::time::Duration;
 
-/// How many leases may wait at the worker beyond those that run.
+/// How many leases may wait at the worker beyond those that run. Several queues share that number,
+/// but one lease of each may wait in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefetch {
     /// None: a slot that gets free is idle until the queue has heard of it.

@@ -69,10 +69,10 @@ fn a_queue_that_does_not_answer_is_not_waited_for_for_ever() {
 #[test]
 fn a_worker_that_comes_back_draining_needs_no_other_word() {
     let mut rig = Rig::new(config(1));
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.worker.drain(rig.now);
     assert!(!rig.worker.is_finished(), "a lease may have been lost with the link");
-    rig.worker.on_link_up(rig.now);
+    rig.worker.on_link_up(rig.now, FIRST);
     let said = rig.said();
     let Said::Enlist { capacity, .. } = &said[0] else { panic!("{said:?}") };
     assert!(capacity.is_draining && !rig.worker.is_finished());
@@ -88,7 +88,7 @@ fn a_worker_that_the_queue_does_not_know_ends_at_once() {
     let mut rig = Rig::new(config(1));
     rig.worker.drain(rig.now);
     assert!(!rig.worker.is_finished());
-    rig.worker.on_expired(rig.now);
+    rig.worker.on_expired(rig.now, FIRST);
     assert!(rig.worker.is_finished(), "it is there no more");
 }
 
@@ -97,7 +97,7 @@ fn a_worker_that_enlists_while_it_drains_says_so() {
     let mut rig = Rig::new(config(1));
     rig.lease(&[task(1)]);
     assert_eq!(rig.started(), [1]);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.worker.drain(rig.now);
     let said = rig.enlist();
     let Said::Enlist { capacity, .. } = &said[0] else { panic!("{said:?}") };
@@ -110,7 +110,7 @@ fn a_draining_worker_waits_for_a_link_but_not_for_ever() {
     rig.lease(&[task(1)]);
     assert_eq!(rig.started(), [1]);
     rig.succeed(1);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.pass_ms(60_000);
     rig.worker.drain(rig.now);
     rig.pass_ms(PATIENCE_MS - 1);
@@ -128,7 +128,7 @@ fn a_draining_worker_without_a_link_finishes_what_runs_however_long() {
     let mut rig = Rig::new(config(1));
     rig.lease(&[task(1)]);
     assert_eq!(rig.started(), [1]);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.worker.drain(rig.now);
     rig.pass_ms(10 * PATIENCE_MS);
     assert!(!rig.worker.is_finished());

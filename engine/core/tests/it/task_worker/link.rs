@@ -41,7 +41,7 @@ fn a_new_link_begins_with_what_is_unacknowledged_and_the_leases_that_there_are()
     assert_eq!(rig.started(), [3, 4]);
     rig.lease(&[task(5)]);
     rig.cancel(4);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.exit(3, failure(1));
     assert!(rig.said().is_empty());
     let said = rig.enlist();
@@ -51,7 +51,7 @@ fn a_new_link_begins_with_what_is_unacknowledged_and_the_leases_that_there_are()
     let held = [Said::Hold { task: 5, attempt: 1 }, Said::Held];
     assert_eq!(said[3..], held, "neither what was reported nor what was cancelled");
     rig.acked(3);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     assert!(reports(&rig.enlist()).is_empty());
 }
 
@@ -60,7 +60,7 @@ fn what_runs_and_what_waits_is_held() {
     let mut rig = Rig::new(config(1));
     rig.lease(&[task(1), Task { attempt: 7, ..task(2) }]);
     assert_eq!(rig.started(), [1]);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     let said = rig.enlist();
     let holds = [Said::Hold { task: 1, attempt: 1 }, Said::Hold { task: 2, attempt: 7 }];
     assert_eq!(said[1..], [&holds[..], &[Said::Held]].concat());
@@ -73,8 +73,8 @@ fn a_report_that_the_queue_had_before_the_link_broke_is_not_sent_twice() {
     assert_eq!(rig.started(), [1]);
     rig.succeed(1);
     assert_eq!(reports(&rig.said()).len(), 1);
-    rig.worker.on_link_down(rig.now);
-    rig.worker.on_link_up(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
+    rig.worker.on_link_up(rig.now, FIRST);
     rig.acked(1);
     assert!(reports(&rig.said()).is_empty());
     rig.push(&[enlisted()]);
@@ -89,14 +89,14 @@ fn without_a_link_tasks_start_until_the_leases_must_be_lost() {
     let mut rig = Rig::new(config(1));
     rig.lease(&[task(1), task(2), task(3)]);
     assert_eq!(rig.started(), [1]);
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.pass_ms(u64::from(LEASE_TIMEOUT_MS) - 1);
     rig.succeed(1);
     assert_eq!(rig.started(), [2]);
     rig.pass_ms(1);
     rig.succeed(2);
     assert!(rig.started().is_empty(), "others have it by now");
-    rig.worker.on_link_up(rig.now);
+    rig.worker.on_link_up(rig.now, FIRST);
     assert!(rig.started().is_empty(), "the queue has not said that it has not");
     rig.push(&[enlisted()]);
     assert_eq!(rig.started(), [3]);
@@ -140,7 +140,7 @@ fn messages_and_frames_that_are_not_for_a_worker_are_errors() {
     let fault = QueuePush::Fault { request: 19, fault: TaskFault::Busy };
     assert!(matches!(rig.try_push(&[fault]), Err(WireError::UnknownValue { value: 19, .. })));
     let frame = Frame { kind: FrameKind::Task, count: 1, body: &[0] };
-    let refused = rig.worker.on_frame(rig.now, &frame);
+    let refused = rig.worker.on_frame(rig.now, FIRST, &frame);
     assert_eq!(refused, Err(WireError::UnexpectedKind(FrameKind::Task)));
 }
 
@@ -151,7 +151,7 @@ fn a_worker_that_was_given_up_kills_and_forgets_everything() {
     assert_eq!(rig.started(), [1, 2]);
     rig.succeed(2);
     assert_eq!(rig.started(), [3]);
-    rig.worker.on_expired(rig.now);
+    rig.worker.on_expired(rig.now, FIRST);
     assert_eq!(rig.asked(), [Asked::Kill(1), Asked::Kill(3)]);
     assert_eq!(rig.worker.waiting(), 0);
     assert_eq!(rig.worker.stats().unacked_lost, 1);
@@ -173,7 +173,7 @@ fn a_lease_of_a_new_life_waits_for_the_same_one_of_the_old() {
     rig.lease(&[task(1)]);
     assert_eq!(rig.started(), [1]);
     let old = rig.runs[&1];
-    rig.worker.on_expired(rig.now);
+    rig.worker.on_expired(rig.now, FIRST);
     assert_eq!(rig.asked(), [Asked::Kill(1)]);
     rig.enlist();
     // A queue without a journal begins its numbers anew.
@@ -209,7 +209,7 @@ fn defect_14_an_idle_worker_says_now_and_then_that_it_lives_and_nothing_else() {
     for _ in 0..100 {
         let due = rig.worker.next_deadline();
         assert_eq!(due, Some(rig.now + heartbeat.into()), "nothing is due before");
-        assert!(rig.asked().is_empty() && !rig.worker.has_output());
+        assert!(rig.asked().is_empty() && !rig.worker.has_output(FIRST));
         rig.pass_ms(HEARTBEAT_MS.into());
         let said = rig.said();
         assert!(matches!(said[..], [Said::Beat { running: 0, .. }]), "{said:?}");
@@ -234,7 +234,7 @@ fn a_busy_worker_says_what_it_measured_as_often_as_an_idle_one() {
 #[test]
 fn without_a_link_there_are_no_signs_of_life() {
     let mut rig = Rig::new(config(1));
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     assert_eq!(rig.worker.next_deadline(), None);
     rig.pass_ms(10_000);
     let said = rig.enlist();
@@ -282,7 +282,7 @@ fn one_call_writes_a_bounded_number_of_bytes() {
         rig.exit(id, Exit { stdout: vec![b'x'; OUTPUT_BYTES_MAX], ..Exit::success() });
     }
     let mut out = BatchWriter::new(LIMITS, LIMITS.batch_max, false);
-    let written = rig.worker.write(rig.now, &mut out);
+    let written = rig.worker.write(rig.now, FIRST, &mut out);
     assert!((1..10).contains(&written), "{written} reports of 64 KiB in one call");
-    assert!(rig.worker.has_output());
+    assert!(rig.worker.has_output(FIRST));
 }

@@ -54,7 +54,7 @@ fn other_thresholds_count_at_once_by_what_was_measured_last() {
 #[test]
 fn what_was_set_without_a_link_is_told_on_the_next_one() {
     let mut rig = Rig::new(config(1));
-    rig.worker.on_link_down(rig.now);
+    rig.worker.on_link_down(rig.now, FIRST);
     rig.worker.reconfigure(rig.now, 5, 0, 0);
     let said = rig.enlist();
     let Said::Enlist { capacity, .. } = &said[0] else { panic!("{said:?}") };

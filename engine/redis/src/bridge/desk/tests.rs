@@ -54,7 +54,7 @@ fn lease(desk: &mut Desk, line: &str, failures: i64) -> TaskId {
     let options = ReadOptions::default();
     let draft = parse_line(line.as_bytes(), &options).expect(line);
     let head = Head::read(line.as_bytes(), &options).expect(line);
-    let task = TaskId(draft.key.0 as u64);
+    let task = TaskId::new(0, draft.key.0 as u64 >> 16);
     let candidate = Candidate { line: line.as_bytes().into(), head };
     desk.lease(Chosen { candidate, draft }, failures, false);
     task

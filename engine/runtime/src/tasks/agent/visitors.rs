@@ -1,9 +1,12 @@
 //! Who comes to a task queue, and how one becomes a client or a worker.
 
 use super::TaskAgent;
-use crate::shard_agent::{End, HANDSHAKE_TIMEOUT, refuse, register, reject, surplus_stranger};
+use crate::shard_agent::{
+    End, HANDSHAKE_TIMEOUT, ShardControl, refuse, register, reject, surplus_stranger,
+};
 use crate::tasks::LIMITS;
-use crate::tasks::connection::{Connection, Use};
+use crate::tasks::connection::{Connection, Parting, Use};
+use flume::TrySendError;
 use punctual_core::{Nanos, SessionId};
 use punctual_link::{Link, ServerHandshake};
 use punctual_wire::{CloseReason, Features, Role};
@@ -38,28 +41,71 @@ impl TaskAgent {
         }
     }
 
-    pub(super) fn shake(&mut self, now: Nanos, at: usize) -> Result<usize, End> {
+    /// Hands a connection to the queue that its visitor wants. What has arrived goes with it.
+    pub(super) fn forward(&mut self, at: usize, queue: u16) {
+        let mut link = self.connections.swap_remove(at).link;
+        if let Some(park) = &self.park
+            && let Err(error) = link.unregister(park)
+        {
+            tracing::warn!(peer = link.peer(), %error, "a link cannot be moved and is dropped");
+            self.counts.closed += 1;
+            return;
+        }
+        match self.doors[usize::from(queue)].attach(link) {
+            Err(TrySendError::Full(ShardControl::Attach(mut link))) => {
+                refuse(link.as_mut(), &mut self.counts);
+            }
+            // That queue has died, and the server ends with it.
+            Err(TrySendError::Disconnected(ShardControl::Attach(mut link))) => {
+                self.counts.closed += 1;
+                ServerHandshake::reject(link.as_mut(), CloseReason::Stopping);
+            }
+            _ => self.counts.closed += 1,
+        }
+    }
+
+    /// Which queue a visitor wants, once it has said so.
+    fn wanted(&mut self, at: usize) -> Result<Option<u16>, End> {
+        let link = self.connections[at].link.as_mut();
+        ServerHandshake::peek_shard(link, LIMITS).map_err(End::Handshake)
+    }
+
+    fn is_another(&self, queue: u16) -> bool {
+        queue != self.queue.id().0 && usize::from(queue) < self.doors.len()
+    }
+
+    pub(super) fn shake(&mut self, now: Nanos, at: usize) -> Result<usize, Parting> {
         let since = self.connections[at].stranger_since();
         let link = self.connections[at].link.as_mut();
         if since.is_some_and(|since| now.since(since) > HANDSHAKE_TIMEOUT) {
-            return Err(reject(link, CloseReason::HandshakeTimeout));
+            return Err(reject(link, CloseReason::HandshakeTimeout).into());
         }
+        // Visitors from within the process know the ways to all queues.
+        if !self.doors.is_empty() && !link.is_local() {
+            match self.wanted(at)? {
+                // Whatever arrives from here on is for the next turn to read, and to judge.
+                None => return Ok(0),
+                Some(queue) if self.is_another(queue) => return Err(Parting::Forward { queue }),
+                Some(_) => {}
+            }
+        }
+        let link = self.connections[at].link.as_mut();
         let id = self.queue.id().0;
         let (identity, wrong) = (&self.identity, CloseReason::Token);
         let visitor = match ServerHandshake::step_telling(link, LIMITS, identity, id, wrong) {
             Ok(None) => return Ok(0),
             Ok(Some(visitor)) => visitor,
-            Err(error) => return Err(End::Handshake(error)),
+            Err(error) => return Err(End::Handshake(error).into()),
         };
         let read_at = self.clock.now();
         let opened = match visitor.role {
             Role::TaskClient => self.queue.open_client(read_at),
             Role::TaskWorker => self.queue.open_worker(read_at, SessionId(visitor.session)),
             // Transactions are elsewhere.
-            _ => return Err(reject(link, CloseReason::WrongShard)),
+            _ => return Err(reject(link, CloseReason::WrongShard).into()),
         };
         let Ok(party) = opened else {
-            return Err(reject(link, CloseReason::TooManySessions));
+            return Err(reject(link, CloseReason::TooManySessions).into());
         };
         let connection = &mut self.connections[at];
         // First of all: if the visitor is gone already, the queue has to hear of it with the link.
@@ -67,8 +113,8 @@ impl TaskAgent {
         connection.checksum = visitor.features.contains(Features::CHECKSUM);
         tracing::debug!(shard = id, peer = connection.link.peer(), ?visitor, "a visitor");
         let link = connection.link.as_mut();
-        ServerHandshake::accept(link, &self.identity, id, 0, visitor.features);
-        link.flush()?;
+        ServerHandshake::accept_queue(link, &self.identity, id, self.queues, visitor.features);
+        link.flush().map_err(End::from)?;
         Ok(1)
     }
 }

@@ -1,12 +1,11 @@
-//! The link of a client with what is remembered about it.
+//! The link of a client to one queue, with what is remembered about it.
 
 use crate::clock::Clock;
 use crate::config::ClockSource;
-use crate::driver::LinkEvent;
 use crate::engine::random;
 use crate::links::Lost;
 use crate::tasks::client::watches::{News, Watches};
-use crate::tasks::link::QueueLink;
+use crate::tasks::link::{QueueEvent, QueueLink};
 use crate::tasks::{QueueAddress, TaskClientError};
 use punctual_core::Nanos;
 use punctual_link::{LinkError, ParkHandle};
@@ -19,9 +18,21 @@ use std::time::Duration;
 const CONNECT_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
+/// Why a link is at its end for good.
+enum Refusal {
+    /// The queue will not have us.
+    Reason(CloseReason),
+    /// The server has another number of queues than before: this one.
+    Queues(String),
+}
+
 /// A link to a queue that is connected again when it is lost.
 pub(super) struct Line {
     link: QueueLink,
+    /// Which queue of the server it is.
+    queue: u16,
+    /// How many queues the server has, once that is known.
+    queues: Option<u16>,
     clock: Clock,
     patience: Duration,
     place: QueueAddress,
@@ -35,8 +46,8 @@ pub(super) struct Line {
     down_since: Nanos,
     /// Why the last link ended.
     lost: String,
-    /// The queue will not have us; there are no more tries.
-    refusal: Option<CloseReason>,
+    /// There are no more tries.
+    refusal: Option<Refusal>,
     next_request: u32,
     /// Numbers of submissions ascend on a link.
     next_ticket: u64,
@@ -45,18 +56,36 @@ pub(super) struct Line {
 }
 
 /// A link that is still to be brought up.
-fn new_link(place: &QueueAddress, patience: Duration, park: &ParkHandle) -> QueueLink {
+fn new_link(place: &QueueAddress, queue: u16, patience: Duration, park: &ParkHandle) -> QueueLink {
     let timeout = patience.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT_MAX);
-    let mut link = QueueLink::new(place, Role::TaskClient, random(), timeout);
+    let mut link = QueueLink::new(place, queue, Role::TaskClient, random(), timeout);
     link.set_park(Some(park));
     link
 }
 
 impl Line {
-    pub(super) fn new(place: &QueueAddress, patience: Duration, park: &ParkHandle) -> Self {
+    /// A line to the first queue, which says how many there are.
+    pub(super) fn first(place: &QueueAddress, patience: Duration, park: &ParkHandle) -> Self {
+        Self::new(place, 0, None, patience, park)
+    }
+
+    /// A line to another queue of the same server.
+    pub(super) fn beside(&self, queue: u16) -> Self {
+        Self::new(&self.place, queue, self.queues, self.patience, &self.park)
+    }
+
+    fn new(
+        place: &QueueAddress,
+        queue: u16,
+        queues: Option<u16>,
+        patience: Duration,
+        park: &ParkHandle,
+    ) -> Self {
         let clock = Clock::new(ClockSource::Monotonic);
         Self {
-            link: new_link(place, patience, park),
+            link: new_link(place, queue, patience, park),
+            queue,
+            queues,
             clock,
             patience,
             place: place.clone(),
@@ -88,13 +117,19 @@ impl Line {
         self.link.is_up()
     }
 
+    /// How many queues the server has, as far as is known.
+    pub(super) fn queues(&self) -> u16 {
+        self.queues.unwrap_or(1)
+    }
+
     /// Which link it is.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Nanos> {
-        self.link.next_deadline()
+    /// When there is something to do although nothing arrives, or an earlier time.
+    pub(super) fn deadline_or(&self, until: Nanos) -> Nanos {
+        self.link.next_deadline().map_or(until, |due| due.min(until))
     }
 
     /// A number for a question.
@@ -144,29 +179,53 @@ impl Line {
     }
 
     fn step(&mut self, now: Nanos) -> Result<usize, TaskClientError> {
-        if let Some(reason) = self.refusal {
-            return Err(self.refused(reason));
+        if let Some(refusal) = &self.refusal {
+            return Err(self.refused(refusal));
         }
         match self.link.step(now) {
             None => Ok(0),
-            Some(LinkEvent::Up) => {
-                self.epoch += 1;
-                Ok(1)
+            Some(QueueEvent::Up { queues }) => self.up(now, queues).map(|()| 1),
+            Some(QueueEvent::Refused(CloseReason::WrongShard)) if self.queue > 0 => {
+                Err(self.end(Refusal::Queues("fewer".to_owned())))
             }
-            Some(LinkEvent::Refused(reason)) => {
-                self.refusal = Some(reason);
-                Err(self.refused(reason))
-            }
-            Some(LinkEvent::Down { .. }) if self.place.is_local() => Err(TaskClientError::Stopped),
-            Some(LinkEvent::Down { why }) if now.since(self.down_since) >= self.patience => {
+            Some(QueueEvent::Refused(reason)) => Err(self.end(Refusal::Reason(reason))),
+            Some(QueueEvent::Down { .. }) if self.place.is_local() => Err(TaskClientError::Stopped),
+            Some(QueueEvent::Down { why }) if now.since(self.down_since) >= self.patience => {
                 Err(TaskClientError::Unreachable { address: self.address(), why })
             }
-            Some(LinkEvent::Down { .. }) => Ok(1),
+            Some(QueueEvent::Down { .. }) => Ok(1),
         }
     }
 
-    fn refused(&self, reason: CloseReason) -> TaskClientError {
-        TaskClientError::Refused { address: self.address(), reason }
+    /// The link is up, to a server with so many queues.
+    ///
+    /// # Errors
+    /// When they are not as many as before: what this client knows is of other queues.
+    fn up(&mut self, now: Nanos, queues: u16) -> Result<(), TaskClientError> {
+        if *self.queues.get_or_insert(queues) != queues {
+            self.link.lose(now, &Lost::Link(LinkError::Closed));
+            return Err(self.end(Refusal::Queues(queues.to_string())));
+        }
+        self.epoch += 1;
+        Ok(())
+    }
+
+    /// There is no link any more, for good.
+    fn end(&mut self, refusal: Refusal) -> TaskClientError {
+        let error = self.refused(&refusal);
+        self.refusal = Some(refusal);
+        error
+    }
+
+    fn refused(&self, refusal: &Refusal) -> TaskClientError {
+        let address = self.address();
+        match refusal {
+            Refusal::Reason(reason) => TaskClientError::Refused { address, reason: *reason },
+            Refusal::Queues(now) => {
+                let (now, before) = (now.clone(), self.queues());
+                TaskClientError::Queues { address, now, before }
+            }
+        }
     }
 
     /// Notes that the link is lost; it is connected again.
@@ -181,7 +240,7 @@ impl Line {
         self.link.lose(now, lost);
         match lost {
             Lost::Reason(reason @ (CloseReason::Malformed | CloseReason::Checksum)) => {
-                Err(self.refused(*reason))
+                Err(self.refused(&Refusal::Reason(*reason)))
             }
             _ => Ok(()),
         }
@@ -196,7 +255,7 @@ impl Line {
         let _ = self.lose(now, &Lost::Link(LinkError::Closed));
         if self.place.is_local() {
             // A link through memory cannot be brought up twice; there can be another one.
-            self.link = new_link(&self.place, self.patience, &self.park);
+            self.link = new_link(&self.place, self.queue, self.patience, &self.park);
         }
     }
 
@@ -254,6 +313,7 @@ impl Line {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("address", &self.address).finish_non_exhaustive()
+        let mut line = f.debug_struct("Line");
+        line.field("address", &self.address).field("queue", &self.queue).finish_non_exhaustive()
     }
 }

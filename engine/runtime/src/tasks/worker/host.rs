@@ -1,12 +1,13 @@
 //! The thread of a worker, and who holds on to it.
 
-use super::{NewSettings, Order, Settings, TaskWorkerAgent, WorkerView, new_link};
+use super::links::WorkerLinks;
+use super::{NewSettings, Order, Settings, TaskWorkerAgent, WorkerView};
 use crate::agent::Agent;
 use crate::backend::{self, CoreThread};
 use crate::clock::Clock;
 use crate::config::{Backend, ClockSource, IdleStrategy};
 use crate::core_loop::{CoreLoop, IdlePlan};
-use crate::counters::{CounterBlock, Counters, LinkCounts};
+use crate::counters::{CounterBlock, Counters};
 use crate::engine::EngineError;
 use crate::tasks::{QueueAddress, TaskRunner, TaskWorkerError};
 use flume::RecvTimeoutError;
@@ -34,7 +35,8 @@ pub struct TaskWorkerHost {
 }
 
 impl TaskWorkerHost {
-    /// Starts a worker for a queue, which need not be there yet: it is tried again until it is.
+    /// Starts a worker for all queues of a server, which need not be there yet: it is tried again
+    /// until it is.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -59,16 +61,12 @@ impl TaskWorkerHost {
             name: String::new(),
             worker: TaskWorker::new(config),
             runner,
-            link: new_link(&address),
-            address,
-            counts_before: LinkCounts::default(),
+            links: WorkerLinks::new(address),
             clock,
-            park: None,
             orders: receiver,
             settings: Arc::clone(&settings),
             lost_before: 0,
             abandoned_at: None,
-            why_down: None,
             error: None,
             finished: false,
             ended: tell_ended,
@@ -120,18 +118,18 @@ impl TaskWorkerHost {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The counters of its link and its thread.
+    /// The counters of its links and its thread.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Waits until it has ended: because it was told to, here or by its queue, or because it
+    /// Waits until it has ended: because it was told to, here or by its server, or because it
     /// cannot go on.
     ///
     /// # Errors
-    /// When it cannot go on, or ended without telling its queue everything; the message says what
-    /// to do.
+    /// When it cannot go on, or ended without telling a queue everything; the message says what to
+    /// do.
     pub fn wait(mut self) -> Result<(), TaskWorkerError> {
         let outcome = self.ended.recv().ok();
         self.end(outcome)

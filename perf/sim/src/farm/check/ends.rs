@@ -6,6 +6,7 @@ use crate::farm::inspect::Seen;
 use crate::farm::plans::Plans;
 use crate::farm::report::FarmViolationKind as Kind;
 use punctual_wire::task::{Attempt, EndKind, TaskId, TaskState};
+use std::collections::BTreeMap;
 
 /// What a run writes to its standard output, so that its report is known again.
 pub(in crate::farm) fn tag(id: TaskId, attempt: Attempt) -> Vec<u8> {
@@ -13,7 +14,7 @@ pub(in crate::farm) fn tag(id: TaskId, attempt: Attempt) -> Vec<u8> {
 }
 
 impl Ledger {
-    /// Looks at all tasks of the queue, once nothing happens any more.
+    /// Looks at all tasks of all queues, once nothing happens any more.
     pub(in crate::farm) fn check_ends(&mut self, plans: &Plans, rows: &[Seen]) {
         let mut is_there = vec![None; self.tasks.len()];
         for seen in rows {
@@ -37,7 +38,26 @@ impl Ledger {
                 self.find(Kind::Lost, format!("t{task} was acknowledged, and is gone"));
             }
         }
+        self.check_jobs(plans, rows);
         self.check_overlaps();
+    }
+
+    /// A job has one number, at all queues, and no other job has that.
+    fn check_jobs(&mut self, plans: &Plans, rows: &[Seen]) {
+        let (mut numbers, mut jobs) = (BTreeMap::new(), BTreeMap::new());
+        for seen in rows {
+            let Some(task) = plans.number_of(&seen.payload) else { continue };
+            let job = plans.get(task).job;
+            let number = *numbers.entry(job).or_insert(seen.job);
+            let named = *jobs.entry(seen.job).or_insert(job);
+            if (number, named) != (seen.job, job) {
+                let text = match number == seen.job {
+                    true => format!("{number:?} is job {named} and job {job}"),
+                    false => format!("job {job} is {number:?} and {:?}", seen.job),
+                };
+                return self.find(Kind::JobNumber, text);
+            }
+        }
     }
 
     fn judge(

@@ -1,7 +1,7 @@
 //! What is known for certain of tasks, leases, workers and runs, and what may be.
 
 use punctual_core::{Nanos, SessionId};
-use punctual_wire::task::{Attempt, Capacity, TaskId};
+use punctual_wire::task::{Attempt, Capacity, Occupancy, TaskId};
 use std::collections::BTreeSet;
 
 /// Why the queue may have taken a lease back.
@@ -61,6 +61,8 @@ pub(super) struct Success {
 
 #[derive(Debug, Default)]
 pub(super) struct TaskFacts {
+    /// The one that has it.
+    pub(super) queue: usize,
     /// Some client has sent it, and the queue got it.
     pub(super) is_sent: bool,
     /// Some client will not submit it any more.
@@ -126,13 +128,14 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    pub(super) fn by(capacity: &Capacity) -> Self {
+    /// By what it offers, of which tasks of other queues take something.
+    pub(super) fn by(capacity: &Capacity, others: &Occupancy) -> Self {
         let ahead = u64::from(capacity.prefetch);
         Self {
-            leases: u64::from(capacity.slots) + ahead,
+            leases: u64::from(capacity.slots.saturating_sub(others.slots)) + ahead,
             ahead,
-            memory: capacity.memory,
-            cores: capacity.cores_milli.into(),
+            memory: capacity.memory.saturating_sub(others.memory),
+            cores: capacity.cores_milli.saturating_sub(others.cores_milli).into(),
         }
     }
 
@@ -146,9 +149,10 @@ impl Allowed {
     }
 }
 
-/// A run of a worker as the queue hears it.
+/// A run of a worker as a queue hears it.
 #[derive(Debug)]
 pub(super) struct SessionFacts {
+    pub(super) queue: usize,
     /// What it would like to be called.
     pub(super) name: Vec<u8>,
     /// The connection over which it has enlisted last, while it is there.
@@ -158,6 +162,8 @@ pub(super) struct SessionFacts {
     /// It was silent or away for too long, or was replaced, since it has enlisted.
     pub(super) may_be_gone: bool,
     pub(super) capacity: Capacity,
+    /// What of it tasks of other queues take.
+    pub(super) occupied: Occupancy,
     pub(super) allowed: Allowed,
     /// What it has said it has, while it comes back.
     pub(super) held: BTreeSet<(TaskId, Attempt)>,

@@ -1,4 +1,4 @@
-//! What the queue hears.
+//! What a queue hears.
 
 use super::facts::{Allowed, Ended, LeaseFacts, SessionFacts, Success};
 use super::{Ledger, Submission, Wish};
@@ -6,13 +6,14 @@ use crate::farm::plans::Plans;
 use crate::farm::report::FarmViolationKind;
 use punctual_core::{Nanos, SessionId};
 use punctual_wire::Frame;
-use punctual_wire::task::{Attempt, Capacity, TaskId, ToQueue, ToQueueReader, Verb};
+use punctual_wire::task::{Attempt, Capacity, Occupancy, TaskId, ToQueue, ToQueueReader, Verb};
 use std::collections::BTreeSet;
 
 impl Ledger {
-    /// A frame of a worker reaches the queue.
+    /// A frame of a worker reaches a queue.
     pub(in crate::farm) fn heard_worker(
         &mut self,
+        queue: usize,
         now: Nanos,
         session: SessionId,
         conn: u32,
@@ -22,9 +23,20 @@ impl Ledger {
         while let Ok(Some(message)) = reader.next_message() {
             match message {
                 ToQueue::Enlist { name, capacity, .. } => {
-                    self.enlisted(now, session, conn, name, capacity);
+                    self.enlisted(queue, now, session, conn, name);
+                    // On each link it says again what tasks of other queues take.
+                    self.offered(session, capacity, Occupancy::default());
                 }
-                ToQueue::Credit { capacity } => self.offered(session, capacity),
+                ToQueue::Credit { capacity } => {
+                    let facts = self.sessions.get(&session.0);
+                    let occupied = facts.map(|facts| facts.occupied).unwrap_or_default();
+                    self.offered(session, capacity, occupied);
+                }
+                ToQueue::Occupied { by_others } => {
+                    let facts = self.sessions.get(&session.0);
+                    let capacity = facts.map(|facts| facts.capacity).unwrap_or_default();
+                    self.offered(session, capacity, by_others);
+                }
                 ToQueue::Hold { task, attempt } => {
                     if let Some(facts) = self.sessions.get_mut(&session.0) {
                         facts.held.insert((task, attempt));
@@ -46,17 +58,12 @@ impl Ledger {
         }
     }
 
-    fn enlisted(
-        &mut self,
-        now: Nanos,
-        session: SessionId,
-        conn: u32,
-        name: &[u8],
-        capacity: Capacity,
-    ) {
+    fn enlisted(&mut self, queue: usize, now: Nanos, session: SessionId, conn: u32, name: &[u8]) {
         // Who starts again under its name has lost what it had.
+        let name = base(name);
         let is_replaced = |other: &u64, facts: &SessionFacts| {
-            *other != session.0 && facts.conn.is_none() && facts.name == name
+            let is_away = facts.queue == queue && facts.conn.is_none();
+            *other != session.0 && is_away && facts.name == name
         };
         let replaced = self.sessions.iter().filter(|(other, facts)| is_replaced(other, facts));
         let replaced: Vec<u64> = replaced.map(|(other, _)| *other).collect();
@@ -64,12 +71,14 @@ impl Ledger {
             self.may_be_gone(SessionId(other));
         }
         let facts = self.sessions.entry(session.0).or_insert_with(|| SessionFacts {
+            queue,
             name: name.to_vec(),
             conn: None,
             heard_at: now,
             down_at: None,
             may_be_gone: false,
-            capacity,
+            capacity: Capacity::default(),
+            occupied: Occupancy::default(),
             allowed: Allowed::default(),
             held: BTreeSet::new(),
             seq: 0,
@@ -78,14 +87,21 @@ impl Ledger {
         (facts.conn, facts.heard_at, facts.down_at) = (Some(conn), now, None);
         facts.may_be_gone = false;
         facts.held.clear();
-        self.offered(session, capacity);
     }
 
-    fn offered(&mut self, session: SessionId, capacity: Capacity) {
+    fn offered(&mut self, session: SessionId, capacity: Capacity, occupied: Occupancy) {
         if let Some(facts) = self.sessions.get_mut(&session.0) {
-            facts.capacity = capacity;
-            facts.allowed = facts.allowed.or(Allowed::by(&capacity));
+            (facts.capacity, facts.occupied) = (capacity, occupied);
+            facts.allowed = facts.allowed.or(Allowed::by(&capacity, &occupied));
         }
+    }
+
+    /// Whether a worker has offered so many slots to its queue, and does not drain.
+    pub(in crate::farm) fn offers(&self, session: SessionId, slots: u32) -> bool {
+        self.sessions.get(&session.0).is_some_and(|facts| {
+            let Capacity { slots: offered, is_draining, .. } = facts.capacity;
+            offered == slots && !is_draining
+        })
     }
 
     /// A worker has said all that it has.
@@ -137,8 +153,14 @@ impl Ledger {
         }
     }
 
-    /// A frame of a client reaches the queue.
-    pub(in crate::farm) fn heard_client(&mut self, plans: &Plans, conn: u32, frame: &Frame<'_>) {
+    /// A frame of a client reaches a queue.
+    pub(in crate::farm) fn heard_client(
+        &mut self,
+        plans: &Plans,
+        queue: usize,
+        conn: u32,
+        frame: &Frame<'_>,
+    ) {
         let mut reader = ToQueueReader::new(frame);
         while let Ok(Some(message)) = reader.next_message() {
             match message {
@@ -156,7 +178,7 @@ impl Ledger {
                 ToQueue::Control { request, verb, selection } => {
                     self.counts.controls += 1;
                     let Some(id) = selection.task else {
-                        self.touch_all(plans, verb);
+                        self.touch_all(plans, queue, verb);
                         continue;
                     };
                     let Some(task) = self.ids.get(&id).copied() else { continue };
@@ -169,8 +191,9 @@ impl Ledger {
         }
     }
 
-    fn touch_all(&mut self, plans: &Plans, verb: Verb) {
-        for (_, task) in plans.all.iter().zip(0_u32..) {
+    fn touch_all(&mut self, plans: &Plans, queue: usize, verb: Verb) {
+        let here = plans.all.iter().zip(0_u32..).filter(|(plan, _)| plan.queue == queue);
+        for (_, task) in here {
             self.touch(plans, task, verb);
         }
     }
@@ -208,7 +231,7 @@ impl Ledger {
     }
 
     fn change(&mut self, task: u32, verb: Verb) {
-        let turn = self.order.turn;
+        let turn = self.orders[self.tasks[task as usize].queue].turn;
         let facts = self.facts(task);
         facts.is_contended = facts.touched_turn.replace(turn) == Some(turn);
         facts.ready_turn = None;
@@ -223,4 +246,11 @@ impl Ledger {
             }
         }
     }
+}
+
+/// A name without what a queue has appended to it where it was taken. The other queues know the
+/// worker by the name that queue 0 gave it, and may append something of their own.
+fn base(name: &[u8]) -> &[u8] {
+    let end = name.iter().position(|byte| *byte == b'#');
+    &name[..end.unwrap_or(name.len())]
 }

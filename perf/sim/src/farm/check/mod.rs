@@ -1,20 +1,22 @@
 //! Whether the farm keeps what it promises: nothing lost, nothing twice, nothing out of turn.
 //!
-//! The ledger stands at the door of the queue: it sees every message that the queue takes and every
-//! one that leaves, and every run of a task in true time. It never looks into the queue. So what it
+//! The ledger stands at the doors of the queues: it sees every message that a queue takes and every
+//! one that leaves, and every run of a task in true time. It never looks into a queue. So what it
 //! knows is of two kinds, what is *surely* so and what *may* be: a worker that was silent for too
 //! long may have been given up, a wish of a client may have been granted before a crash. Only what
-//! contradicts all that may be is a violation.
+//! contradicts all that may be is a violation. One ledger is of all queues together; what time it
+//! is, and in which order things happen, is a matter of each.
 
 mod ends;
 mod facts;
 mod heard;
 mod order;
 mod told;
+mod waits;
 
 pub(super) use ends::tag;
 
-use super::plans::Plans;
+use super::plans::{Plan, Plans};
 use super::report::{FarmCounts, FarmViolationKind, Findings};
 use facts::{Ended, LeaseFacts, RunFacts, SessionFacts, TaskFacts};
 use order::Order;
@@ -23,6 +25,7 @@ use punctual_core::{Nanos, SessionId};
 use punctual_wire::CloseReason;
 use punctual_wire::task::{Attempt, TaskId, Verb};
 use std::collections::{BTreeMap, VecDeque};
+use waits::Waits;
 
 /// A wish about one task that was not answered yet.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +57,9 @@ pub(super) struct Ledger {
     wishes: BTreeMap<(u32, u32), Wish>,
     /// Those that were not answered yet, by connection.
     submitted: BTreeMap<u32, VecDeque<Submission>>,
-    order: Order,
+    /// Of each queue.
+    orders: Vec<Order>,
+    waits: Waits,
     lease_timeout: Nanos,
     reconnect_grace: Nanos,
     losses_max: u16,
@@ -64,16 +69,19 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(plans: &Plans, config: &TaskQueueConfig) -> Self {
+    /// The ledger of so many queues, which have these settings.
+    pub(super) fn new(plans: &Plans, queues: usize, config: &TaskQueueConfig) -> Self {
+        let facts = |plan: &Plan| TaskFacts { queue: plan.queue, ..TaskFacts::default() };
         Self {
             findings: Findings::default(),
             counts: FarmCounts::default(),
-            tasks: plans.all.iter().map(|_| TaskFacts::default()).collect(),
+            tasks: plans.all.iter().map(facts).collect(),
             ids: BTreeMap::new(),
             sessions: BTreeMap::new(),
             wishes: BTreeMap::new(),
             submitted: BTreeMap::new(),
-            order: Order::default(),
+            orders: (0..queues).map(|_| Order::default()).collect(),
+            waits: Waits::default(),
             lease_timeout: config.lease_timeout.into(),
             reconnect_grace: config.reconnect_grace.into(),
             losses_max: config.losses_max,
@@ -120,6 +128,7 @@ impl Ledger {
         };
         let known = *self.ids.entry(id).or_insert(task);
         let facts = &mut self.tasks[task as usize];
+        let is_astray = usize::from(id.shard()) != facts.queue;
         let is_new = !facts.ids.contains(&id);
         let is_second = is_new && !facts.ids.is_empty() && !facts.may_be_removed;
         if is_new {
@@ -128,6 +137,7 @@ impl Ledger {
         let why = match (known == task, facts.is_sent) {
             (false, _) => format!("task {id} is t{known}, and then t{task}"),
             (_, false) => format!("task {id} is t{task}, which nobody has submitted"),
+            _ if is_astray => format!("task {id} is t{task}, which is for queue {}", facts.queue),
             _ if is_second => format!("t{task} is there twice, as {:?}", facts.ids),
             _ => return Some(task),
         };
@@ -158,13 +168,14 @@ impl Ledger {
         self.end_leases(session, |_| true, Ended::Expired);
     }
 
-    /// The queue is about to do what is due: whoever was silent or away for too long is given up.
-    pub(super) fn before_turn(&mut self, now: Nanos) {
-        self.order.begin_turn();
+    /// A queue is about to do what is due: whoever was silent or away for too long is given up.
+    pub(super) fn before_turn(&mut self, queue: usize, now: Nanos) {
+        self.orders[queue].begin_turn();
         let (timeout, grace) = (self.lease_timeout, self.reconnect_grace);
         let is_late = |facts: &SessionFacts| {
             let is_away = facts.down_at.is_some_and(|since| now - since >= grace);
-            !facts.may_be_gone && (is_away || now - facts.heard_at >= timeout)
+            let is_late = is_away || now - facts.heard_at >= timeout;
+            facts.queue == queue && !facts.may_be_gone && is_late
         };
         let late = self.sessions.iter().filter(|(_, facts)| is_late(facts));
         let late: Vec<u64> = late.map(|(session, _)| *session).collect();
@@ -173,25 +184,25 @@ impl Ledger {
         }
     }
 
-    /// The queue knows that a connection is no more.
-    pub(super) fn unlinked(&mut self, now: Nanos, conn: u32) {
+    /// A queue knows that a connection is no more.
+    pub(super) fn unlinked(&mut self, queue: usize, now: Nanos, conn: u32) {
         self.submitted.remove(&conn);
         self.wishes.retain(|(other, _), _| *other != conn);
         for facts in self.sessions.values_mut().filter(|facts| facts.conn == Some(conn)) {
             (facts.conn, facts.down_at) = (None, Some(now));
         }
         // What waited to be told to it is ready again, and nobody saw that.
-        self.forget_ready();
+        self.forget_ready(queue);
     }
 
-    fn forget_ready(&mut self) {
-        for facts in &mut self.tasks {
+    fn forget_ready(&mut self, queue: usize) {
+        for facts in self.tasks.iter_mut().filter(|facts| facts.queue == queue) {
             facts.ready_turn = None;
             facts.may_be_out |= facts.is_sent;
         }
     }
 
-    /// The queue closes a connection.
+    /// A queue closes a connection.
     pub(super) fn closing(&mut self, session: Option<SessionId>, reason: CloseReason) {
         let session = session.and_then(|session| self.sessions.get(&session.0));
         match (reason, session) {
@@ -209,13 +220,15 @@ impl Ledger {
         }
     }
 
-    /// The queue was killed and is back, at `now` by its clock: what was not acknowledged may never
-    /// have happened.
-    pub(super) fn restarted(&mut self, now: Nanos) {
+    /// The server was killed and is back, with these times by the clocks of its queues: what was
+    /// not acknowledged may never have happened.
+    pub(super) fn restarted(&mut self, now: &[Nanos]) {
         self.submitted.clear();
         self.wishes.clear();
-        self.forget_ready();
-        self.order = Order::default();
+        for queue in 0..now.len() {
+            self.forget_ready(queue);
+            self.orders[queue] = Order::default();
+        }
         let acked: BTreeMap<u64, u64> =
             self.sessions.iter().map(|(session, facts)| (*session, facts.acked)).collect();
         for facts in &mut self.tasks {
@@ -233,6 +246,7 @@ impl Ledger {
             }
         }
         for facts in self.sessions.values_mut() {
+            let now = now[facts.queue];
             (facts.conn, facts.heard_at, facts.down_at) = (None, now, Some(now));
             // What it had may be its own again, if it was given up just before.
             facts.may_be_gone = false;

@@ -1,4 +1,4 @@
-//! What the queue tells.
+//! What a queue tells.
 
 use super::facts::LeaseFacts;
 use super::{Ended, Ledger};
@@ -91,7 +91,8 @@ impl Ledger {
         let lease = LeaseFacts::new(id, attempt, session);
         facts.leases.push(lease);
         facts.ready_turn = None;
-        self.order.leased.push(task);
+        let queue = facts.queue;
+        self.orders[queue].leased.push(task);
         if let Some((kind, why)) = what {
             self.find(kind, format!("given out: {why}"));
         }
@@ -186,7 +187,7 @@ impl Ledger {
 
     /// Submissions are acknowledged: their tasks will never be forgotten.
     fn submitted(&mut self, conn: u32, ticket: u64, added: u32, known: u32) {
-        let (turn, mut count) = (self.order.turn, 0);
+        let mut count = 0;
         let Some(waiting) = self.submitted.get_mut(&conn) else { return };
         while waiting.front().is_some_and(|first| first.ticket <= ticket)
             && let Some(submission) = waiting.pop_front()
@@ -197,7 +198,7 @@ impl Ledger {
             let is_known = facts.may_be_out || facts.touched > 0;
             let is_fresh = facts.leases.is_empty() && !is_known;
             if is_fresh && facts.ready_turn.is_none() {
-                facts.ready_turn = Some(turn);
+                facts.ready_turn = Some(self.orders[facts.queue].turn);
             }
         }
         self.counts.acknowledged += u64::from(added);

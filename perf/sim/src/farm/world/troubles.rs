@@ -1,14 +1,14 @@
 //! What goes wrong, and nodes that come and go.
 
-use super::{Host, World};
+use super::{Host, Shard, World};
 use crate::farm::disk::Opened;
 use crate::farm::env::Env;
 use crate::farm::events::{Event, Trouble};
-use crate::farm::net::QUEUE;
+use crate::farm::layout::{Kind, QUEUE};
 use crate::farm::queue_node::QueueNode;
 use punctual_core::SessionId;
 
-/// A queue that starts again may find its clock set back or forward by up to this.
+/// A server that starts again may find its clock set back or forward by up to this.
 const CLOCK_STEP_MAX: i64 = 50_000_000;
 
 impl World {
@@ -31,9 +31,15 @@ impl World {
                 let host = &mut self.hosts[node];
                 host.frozen_until = host.frozen_until.max(until);
             }
-            Trouble::Jump { by } if !is_healed => self.clock.jump(by),
+            Trouble::Jump { by } if !is_healed => {
+                for shard in &mut self.shards {
+                    shard.clock.jump(by);
+                }
+            }
             Trouble::Drain { node } if !is_healed => {
-                self.workers[node - 1].drain(now);
+                if let Kind::Worker(worker) = self.env.layout.kind(node) {
+                    self.workers[worker].drain(now);
+                }
                 self.request_turn(node, now);
             }
             Trouble::Heal => self.heal(),
@@ -43,70 +49,103 @@ impl World {
 
     fn start(&mut self, node: usize) {
         let now = self.now;
-        let workers = self.workers.len();
         self.note(5, node);
-        let ready_at = if node == QUEUE {
-            self.start_queue()
-        } else if node <= workers {
-            self.workers[node - 1].start(&mut self.env, now);
-            now
-        } else {
-            self.clients[node - 1 - workers].start(&mut self.env, now);
-            now
-        };
-        let host = &mut self.hosts[node];
-        *host = Host { is_up: true, busy_until: ready_at, ..Host::default() };
-        if node != QUEUE {
-            self.env.events.plan(ready_at, Event::Connect { link: node - 1 });
+        match self.env.layout.kind(node) {
+            Kind::Queue(_) => {
+                let ready_at = self.start_server();
+                for queue in 0..self.shards.len() {
+                    self.start_host(queue, ready_at);
+                }
+                return;
+            }
+            Kind::Worker(worker) => self.workers[worker].start(&mut self.env, now),
+            Kind::Client(client) => self.clients[client].start(&mut self.env, now),
         }
+        // Queue 0 first: it says how many others there are.
+        let link = self.env.layout.link(node, QUEUE);
+        self.env.events.plan(now, Event::Connect { link });
+        self.start_host(node, now);
+    }
+
+    fn start_host(&mut self, node: usize, ready_at: i64) {
+        self.hosts[node] = Host { is_up: true, busy_until: ready_at, ..Host::default() };
         self.request_turn(node, ready_at);
     }
 
-    /// Starts the queue from its disk. Returns when it is ready to work.
-    fn start_queue(&mut self) -> i64 {
-        let now = self.now;
+    /// Starts all queues from their disks, one after the other. Returns when they can work.
+    fn start_server(&mut self) -> i64 {
         if self.config.faults.clock_offset {
             // The machine was set right, or wrong, meanwhile.
             let offset = self.rng.between(-CLOCK_STEP_MAX, CLOCK_STEP_MAX);
-            self.clock.set(offset);
+            for shard in &mut self.shards {
+                shard.clock.set(offset);
+            }
         }
-        let session = SessionId(self.rng.draw());
-        let shown = self.clock.machine(now);
-        let Opened { replay, end, ready_at } =
-            self.disk.open(now, shown, session, &mut self.env.ledger.findings);
-        self.clock.set_floor(replay.clock_floor());
-        let shown = self.clock.read(ready_at);
-        self.env.ledger.restarted(shown);
-        self.queue = Some(QueueNode::new(replay.finish(shown, end)));
-        ready_at
+        let Self { shards, env, rng, now, .. } = self;
+        let (mut at, mut replays) = (*now, Vec::new());
+        for Shard { disk, clock, .. } in &mut *shards {
+            let session = SessionId(rng.draw());
+            let shown = clock.machine(at);
+            let opened = disk.open(at, shown, session, &mut env.ledger.findings);
+            let Opened { replay, end, ready_at } = opened;
+            clock.set_floor(replay.clock_floor());
+            replays.push((replay, end));
+            at = ready_at;
+        }
+        let mut times = Vec::new();
+        for (queue, (shard, (replay, end))) in shards.iter_mut().zip(replays).enumerate() {
+            let shown = shard.clock.read(at);
+            shard.node = Some(QueueNode::new(queue, replay.finish(shown, end)));
+            times.push(shown);
+        }
+        env.ledger.restarted(&times);
+        at
     }
 
     /// A node is gone with everything that it had in memory.
     pub(super) fn kill(&mut self, node: usize) {
         let now = self.now;
         self.note(6, node);
+        let layout = self.env.layout;
+        let kind = layout.kind(node);
+        if matches!(kind, Kind::Queue(_)) {
+            return self.kill_server();
+        }
         self.stop_host(node);
-        let workers = self.workers.len();
         let Env { net, events, ledger, .. } = &mut self.env;
-        if node == QUEUE {
-            for link in 0..net.links() {
-                net.cut(events, now, link, now);
+        for link in layout.links_of(node) {
+            net.cut(events, now, link, now);
+            net.forget(link);
+        }
+        match kind {
+            Kind::Worker(worker) => {
+                ledger.counts.worker_kills += 1;
+                self.workers[worker].crash(&mut self.env, now);
             }
-            ledger.counts.queue_kills += 1;
-            if let Some(node) = self.queue.take() {
+            Kind::Client(client) => {
+                ledger.counts.client_kills += 1;
+                self.clients[client].crash();
+            }
+            Kind::Queue(_) => {}
+        }
+    }
+
+    /// All queues are gone at once, for they are threads of one process.
+    fn kill_server(&mut self) {
+        let now = self.now;
+        for queue in 0..self.shards.len() {
+            self.stop_host(queue);
+        }
+        let Env { layout, net, events, ledger, .. } = &mut self.env;
+        for link in 0..layout.links() {
+            net.cut(events, now, link, now);
+        }
+        ledger.counts.queue_kills += 1;
+        for Shard { node, disk, .. } in &mut self.shards {
+            if let Some(node) = node.take() {
                 ledger.add_stats(node.queue.stats());
             }
-            self.disk.crash(now);
-            return;
-        }
-        net.cut(events, now, node - 1, now);
-        net.forget(node - 1);
-        if node <= workers {
-            ledger.counts.worker_kills += 1;
-            self.workers[node - 1].crash(&mut self.env, now);
-        } else {
-            ledger.counts.client_kills += 1;
-            self.clients[node - 1 - workers].crash();
+            disk.crash(now);
         }
     }
 
@@ -120,7 +159,9 @@ impl World {
     pub(super) fn stop(&mut self, node: usize) {
         self.note(8, node);
         self.stop_host(node);
-        self.env.net.forget(node - 1);
+        for link in self.env.layout.links_of(node) {
+            self.env.net.forget(link);
+        }
     }
 
     /// Somebody starts a worker again after a while.
@@ -134,7 +175,9 @@ impl World {
         let now = self.now;
         (self.env.is_healed, self.env.plans.may_kill) = (true, false);
         self.env.net.heal(now);
-        self.disk.heal();
+        for shard in &mut self.shards {
+            shard.disk.heal();
+        }
         for node in 0..self.hosts.len() {
             let host = &mut self.hosts[node];
             host.frozen_until = host.frozen_until.min(now);

@@ -41,6 +41,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const MEMORY_MAX: u64 = 1 << 40;
 /// Bytes of a payload that are not the command.
 const HEAD_BYTES: usize = 64;
+/// 2^64 by the golden ratio: its multiples lie evenly, however many they are.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The jobs of a bench, and of the tasks that are there before: in a queue of its own, and at a
 /// server, where others have jobs as well.
 const OWN_JOBS: [&str; 2] = ["bench", "bench-queued"];
@@ -124,7 +126,7 @@ fn run(
     if let Some(dashboard) = dashboard {
         dashboard.stop();
     }
-    let setting = farm.setting(args);
+    let setting = farm.setting(args, client.queues());
     if let Some(server) = farm.server.take() {
         server.stop()?;
     }
@@ -150,9 +152,13 @@ impl Farm {
             Transport::Ring => None,
             Transport::Tcp => Some("127.0.0.1:0".parse::<Address>()?),
         };
-        let memory_max = MEMORY_MAX;
-        let config =
-            TaskServerConfig { listen, durability, memory_max, ..TaskServerConfig::default() };
+        let config = TaskServerConfig {
+            listen,
+            durability,
+            queues: args.queues,
+            memory_max: MEMORY_MAX,
+            ..TaskServerConfig::default()
+        };
         let server = TaskServer::start(config)?;
         let address = match server.endpoint() {
             Some(endpoint) => {
@@ -319,7 +325,7 @@ impl Farm {
     }
 
     /// What the report says of all this.
-    fn setting(&self, args: &BenchArgs) -> Setting {
+    fn setting(&self, args: &BenchArgs, queues: u16) -> Setting {
         let (transport, broker) = match &self.address {
             QueueAddress::Remote { endpoint, .. } => {
                 let is_tcp = matches!(endpoint, Endpoint::Tcp(_));
@@ -332,7 +338,7 @@ impl Farm {
             Durability::Memory => "memory",
             Durability::Journal => "journal",
         });
-        Setting { transport, durability, broker }
+        Setting { transport, queues, durability, broker }
     }
 }
 
@@ -362,6 +368,13 @@ fn remove(client: &mut TaskClient, jobs: [JobId; 2]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The key of the task with this number. Like that of any task it tells which queue has it, so it
+/// is spread over all that there could be, and each number has another one.
+fn key(number: u64) -> TaskKey {
+    let spread = number.wrapping_mul(GOLDEN);
+    TaskKey((u128::from(spread) << 64) | u128::from(number))
+}
+
 /// Submits so many tasks that do nothing.
 fn submit(
     client: &mut TaskClient,
@@ -373,11 +386,28 @@ fn submit(
     let spec = |number: u64| OwnedSpec {
         priority,
         cores_milli: 0,
-        ..OwnedSpec::new(TaskKey(number.into()), payload.to_vec())
+        ..OwnedSpec::new(key(number), payload.to_vec())
     };
     let report = client.submit(job, (1..=count).map(spec), |_| ControlFlow::Continue(()))?;
     if report.added != count {
         bail!("only {} of {count} tasks were taken in", report.added);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_shared_evenly_by_any_number_of_queues() {
+        for queues in [2, 3, 7, 64] {
+            let mut counts = vec![0_u64; usize::from(queues)];
+            for number in 1..=6_400 {
+                counts[usize::from(key(number).queue(queues))] += 1;
+            }
+            let share = 6_400 / u64::from(queues);
+            assert!(counts.iter().all(|count| count.abs_diff(share) < 10), "{counts:?}");
+        }
+    }
 }

@@ -25,6 +25,7 @@ pub(super) struct Report {
     /// The server, if it is not of this process.
     broker: Option<String>,
     tasks: u64,
+    queues: u16,
     workers: u16,
     slots: u32,
     prefetch: String,
@@ -56,6 +57,7 @@ pub(super) struct Report {
 /// What was measured.
 pub(super) struct Setting {
     pub(super) transport: &'static str,
+    pub(super) queues: u16,
     pub(super) durability: Option<&'static str>,
     pub(super) broker: Option<String>,
 }
@@ -83,7 +85,7 @@ pub(super) fn report(
     figures: &Figures,
     checked: Checked,
 ) -> Report {
-    let Setting { transport, durability, broker } = setting;
+    let Setting { transport, queues, durability, broker } = setting;
     let tasks = tasks(args);
     let share = |count: u64| count as f64 * f64::from(args.workers) / tasks as f64;
     let rate = |time: Duration| tasks as f64 / time.as_secs_f64();
@@ -93,6 +95,7 @@ pub(super) fn report(
         environment: environment(args, transport, broker.as_deref()),
         broker,
         tasks,
+        queues,
         workers: args.workers,
         slots: slots(args),
         prefetch: prefetch_text(args.prefetch),
@@ -119,7 +122,11 @@ pub(super) fn summary(report: &Report) -> String {
     if let Some(broker) = &report.broker {
         text += &format!(" at {broker}");
     }
-    text += &format!(": {tasks} tasks, {workers} workers");
+    text += &format!(": {tasks} tasks, ");
+    if report.queues > 1 {
+        text += &format!("{} queues, ", report.queues);
+    }
+    text += &format!("{workers} workers");
     if let Some(durability) = report.durability {
         text += &format!(", {durability}");
     }

@@ -14,16 +14,54 @@ pub(super) fn audit(queue: &TaskQueue) {
     audit_ended(&queue.book);
     audit_ties(&queue.book);
     audit_parties(queue);
+    audit_holds(queue);
+}
+
+/// Looks for what a turn should have done.
+///
+/// # Panics
+/// If there is anything.
+pub(super) fn audit_turn(queue: &TaskQueue) {
+    if queue.log.is_full {
+        return;
+    }
+    let book = &queue.book;
+    let tasks = book.table.iter().filter(|(_, task)| task.state == TaskState::Ready);
+    // Those that failed somewhere not everybody may have.
+    for (sequence, task) in tasks.filter(|(_, task)| task.failed_on().is_empty()) {
+        let class = book.classes.get(task.class);
+        for (index, worker) in book.crew.iter().filter(|(_, worker)| worker.is_at_work()) {
+            let hold = queue.hold_of(index);
+            let is_let = hold.is_none_or(|hold| hold.task.class == task.class);
+            let is_forgotten = is_let && worker.can_run(class);
+            assert!(!is_forgotten, "task {sequence} can start at worker {index}");
+        }
+    }
+    for hold in &queue.holds {
+        let task = book.table.get(hold.task.sequence).expect("it is held for a task");
+        assert_eq!((task.state, task.ticket), (TaskState::Ready, hold.task.ticket));
+        let worker = book.crew.get(hold.worker).expect("a worker is held");
+        assert_eq!(worker.session, hold.session);
+        assert!(worker.is_at_work() && worker.could_run(book.classes.get(task.class)));
+    }
+}
+
+fn audit_holds(queue: &TaskQueue) {
+    let holds = || queue.holds.iter();
+    let workers: BTreeSet<u32> = holds().map(|hold| hold.worker).collect();
+    let classes: BTreeSet<_> = holds().map(|hold| hold.task.class).collect();
+    let count = queue.holds.len();
+    assert_eq!((workers.len(), classes.len()), (count, count), "one a worker, one a class");
 }
 
 fn audit_counts(book: &Book) {
     let mut counts = StateCounts::default();
-    let mut by_job = vec![StateCounts::default(); book.jobs.len()];
+    let mut by_job: BTreeMap<JobId, StateCounts> = BTreeMap::new();
     let (mut bytes, mut output_bytes, mut tasks) = (0, 0, 0);
     let mut delayed = BTreeSet::new();
     for (sequence, task) in book.table.iter() {
         counts[task.state] += 1;
-        by_job[task.job.0 as usize][task.state] += 1;
+        by_job.entry(task.job).or_default()[task.state] += 1;
         bytes += task.bytes();
         output_bytes += task.output_bytes();
         tasks += 1;
@@ -34,8 +72,11 @@ fn audit_counts(book: &Book) {
         assert!((1..=book.table.last()).contains(&sequence));
     }
     assert_eq!(book.counts, counts);
-    let kept: Vec<StateCounts> = book.jobs.iter().map(|job| job.counts).collect();
-    assert_eq!(kept, by_job);
+    for (id, job) in book.jobs.iter() {
+        assert_eq!(book.jobs.find(&job.name), Some(id), "it is found by its name");
+        assert_eq!(job.counts, by_job.remove(&id).unwrap_or_default());
+    }
+    assert!(by_job.is_empty(), "each task is of a job that is there: {by_job:?}");
     assert_eq!((book.bytes, book.output_bytes), (bytes, output_bytes));
     assert_eq!(book.table.len(), tasks);
     assert_eq!(book.delayed, delayed);
@@ -100,8 +141,8 @@ fn audit_crew(book: &Book) {
         }
         assert_eq!((worker.leases as usize, worker.ahead), (leases.len(), waiting));
         assert_eq!(worker.used(), (memory, cores));
-        let Capacity { slots, memory: most, cores_milli, .. } = worker.capacity;
-        assert!(worker.running() <= slots && memory <= most && cores <= u64::from(cores_milli));
+        let running = leases.len() - waiting as usize;
+        assert_eq!(running, running_of(book, worker, &leases), "as many run as fit");
         let latest: Vec<u64> = book.crew.latest_ahead(&book.table, index).collect();
         let backwards = leases.iter().rev().take(waiting as usize);
         assert_eq!(latest, backwards.copied().collect::<Vec<_>>());
@@ -110,6 +151,27 @@ fn audit_crew(book: &Book) {
     }
     assert_eq!(book.crew.ahead, ahead);
     assert_eq!(book.crew.len(), book.crew.iter().count());
+}
+
+/// How many leases run, counted anew: those before the first for which nothing is left.
+fn running_of(book: &Book, worker: &Worker, leases: &[u64]) -> usize {
+    let (most, others) = (worker.capacity, worker.occupied);
+    let mut slots = most.slots.saturating_sub(others.slots);
+    let mut memory = most.memory.saturating_sub(others.memory);
+    let mut cores = u64::from(most.cores_milli.saturating_sub(others.cores_milli));
+    let fits = |sequence: &&u64| {
+        let task = book.table.get(**sequence).expect("a lease is of a task");
+        let class = book.classes.get(task.class);
+        let left = (
+            slots.checked_sub(1),
+            memory.checked_sub(class.memory),
+            cores.checked_sub(class.cores_milli.into()),
+        );
+        let (Some(slots_left), Some(memory_left), Some(cores_left)) = left else { return false };
+        (slots, memory, cores) = (slots_left, memory_left, cores_left);
+        true
+    };
+    leases.iter().take_while(fits).count()
 }
 
 /// What ended can be forgotten, and so can what it wrote.

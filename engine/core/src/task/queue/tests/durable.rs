@@ -17,7 +17,7 @@ fn told_when_durable(rig: &mut Rig, party: Party) -> Vec<Push> {
 fn jobs_and_submissions_are_answered_when_they_are_durable() {
     let mut rig = Rig::with(journaled());
     let client = rig.client();
-    rig.say(client, ToQueue::OpenJob { request: 1, name: b"job" });
+    rig.say(client, ToQueue::OpenJob { request: 1, job: None, name: b"job" });
     assert_eq!(told_when_durable(&mut rig, client), [Push::JobOpened { job: JobId(0) }]);
     rig.submit(client, &[draft(JobId(0), 1)]);
     let taken = Push::Submitted { ticket: 1, added: 1, known: 0 };
@@ -120,7 +120,7 @@ fn what_is_durable_leaves_although_later_things_are_not() {
 fn in_memory_everything_leaves_at_once_and_nothing_is_logged() {
     let mut rig = Rig::new();
     let client = rig.client();
-    rig.say(client, ToQueue::OpenJob { request: 1, name: b"job" });
+    rig.say(client, ToQueue::OpenJob { request: 1, job: None, name: b"job" });
     assert_eq!(rig.hear(client), [Push::JobOpened { job: JobId(0) }]);
     rig.submit(client, &[draft(JobId(0), 1)]);
     assert_eq!(rig.hear(client).len(), 1);
@@ -140,8 +140,8 @@ fn a_full_journal_refuses_submissions_and_orders_and_gives_no_leases() {
     rig.queue.set_journal_full(true);
     let logged = rig.tape.len();
     rig.submit(client, &[draft(job, 1), draft(job, 2)]);
-    rig.say(client, ToQueue::OpenJob { request: 1, name: b"job" });
-    rig.say(client, ToQueue::OpenJob { request: 2, name: b"other" });
+    rig.say(client, ToQueue::OpenJob { request: 1, job: None, name: b"job" });
+    rig.say(client, ToQueue::OpenJob { request: 2, job: None, name: b"other" });
     rig.say(client, ToQueue::Control { request: 3, verb: Verb::Cancel, selection: all() });
     rig.say(client, ToQueue::Query { request: 4, selection: all(), limit: 0, with_output: false });
     assert_eq!(rig.runs(&hand), []);

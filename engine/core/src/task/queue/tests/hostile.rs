@@ -11,6 +11,7 @@ fn of_workers() -> Vec<ToQueue<'static>> {
         ToQueue::Hold { task, attempt },
         ToQueue::Held,
         ToQueue::Credit { capacity },
+        ToQueue::Occupied { by_others: Occupancy::default() },
         ToQueue::Report { seq: 1, task, attempt, end: exited(0) },
         ToQueue::Return { seq: 1, task, attempt, reason: ReturnReason::Recalled },
         ToQueue::Beat { memory_free: 0, cores_used_milli: 0, running: 0 },
@@ -21,7 +22,7 @@ fn of_workers() -> Vec<ToQueue<'static>> {
 /// One of each of what a client says.
 fn of_clients() -> Vec<ToQueue<'static>> {
     vec![
-        ToQueue::OpenJob { request: 1, name: b"job" },
+        ToQueue::OpenJob { request: 1, job: None, name: b"job" },
         ToQueue::Watch { request: 1, job: None, seen: 0 },
         ToQueue::Query { request: 1, selection: all(), limit: 9, with_output: true },
         ToQueue::Control { request: 1, verb: Verb::Cancel, selection: all() },
@@ -79,10 +80,10 @@ fn what_came_before_a_malformed_message_counts() {
     let mut rig = Rig::new();
     let client = rig.client();
     let mut out = BatchWriter::new(Limits::DEFAULT, u16::MAX, false);
-    ToQueue::OpenJob { request: 1, name: b"job" }.write(&mut out);
+    ToQueue::OpenJob { request: 1, job: None, name: b"job" }.write(&mut out);
     out.message(FrameKind::Task, 1, |out| out.push(0xff));
     assert!(rig.pass(client, out).is_err());
-    assert_eq!(rig.queue.book.jobs.len(), 1);
+    assert_eq!(rig.queue.book.jobs.iter().count(), 1);
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn who_does_not_listen_is_not_read_and_neither_are_clients_while_the_disk_is_beh
     rig.sync();
     assert!(rig.queue.has_room(client));
     let party = rig.client();
-    let asks: Vec<ToQueue<'_>> = vec![ToQueue::OpenJob { request: 1, name: b"job" }; 1 << 16];
+    let ask = ToQueue::OpenJob { request: 1, job: None, name: b"job" };
+    let asks: Vec<ToQueue<'_>> = vec![ask; 1 << 16];
     assert!(rig.queue.has_room(party));
     rig.try_say(party, &asks).expect("they are well-formed");
     assert!(!rig.queue.has_room(party));
@@ -153,6 +155,7 @@ fn a_worker_may_say_the_most_absurd_things_of_itself() {
         is_draining: false,
     };
     let mut hand = rig.worker("w", greatest);
+    let everything = Occupancy { slots: u32::MAX, memory: u64::MAX, cores_milli: u32::MAX };
     let end = TaskEnd {
         kind: EndKind::Exited,
         code: i32::MIN,
@@ -170,7 +173,9 @@ fn a_worker_may_say_the_most_absurd_things_of_itself() {
         }
         rig.now = rig.now + Nanos(25_000 * MS);
         rig.beat(&hand);
+        rig.say(hand.party, ToQueue::Occupied { by_others: everything });
         rig.say(hand.party, ToQueue::Credit { capacity: Capacity::default() });
+        rig.say(hand.party, ToQueue::Occupied { by_others: Occupancy::default() });
         rig.say(hand.party, ToQueue::Credit { capacity: greatest });
     }
     let other = rig.worker("idle", greatest);
@@ -200,7 +205,7 @@ proptest! {
         for (at, count, mut body) in frames {
             // Tags that there are.
             if let Some(tag) = body.first_mut() {
-                *tag = *tag % 16 + 1;
+                *tag = *tag % 17 + 1;
             }
             let frame = Frame { kind: FrameKind::Task, count, body: &body };
             // The host would close the link if it is malformed; here it goes on.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 /// Workers that come and go.
 const HANDS: usize = 4;
+/// The number of the second job. Those before it were never opened.
+const SECOND_JOB: u32 = 3;
 /// Keys of a job that are used; few, so that many are known already.
 const KEYS: u128 = 30;
 
@@ -46,6 +48,10 @@ pub(super) enum Step {
         at: usize,
         capacity: Capacity,
     },
+    Occupied {
+        at: usize,
+        by_others: Occupancy,
+    },
     Beat {
         at: usize,
     },
@@ -71,6 +77,10 @@ fn offer() -> impl Strategy<Value = Capacity> {
     })
 }
 
+fn in_use() -> impl Strategy<Value = Occupancy> {
+    (0..4_u32, 0..40_u64).prop_map(|(slots, memory)| Occupancy { memory, ..taken(slots) })
+}
+
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let at = 0..HANDS;
     let after = prop::collection::vec(0..KEYS, 0..3);
@@ -93,6 +103,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (at.clone(), 0..8_usize, reason)
             .prop_map(|(at, nth, reason)| Step::Return { at, nth, reason }),
         2 => (at.clone(), offer()).prop_map(|(at, capacity)| Step::Credit { at, capacity }),
+        4 => (at.clone(), in_use()).prop_map(|(at, by_others)| Step::Occupied { at, by_others }),
         2 => at.prop_map(|at| Step::Beat { at }),
         3 => (verb, prop::option::weighted(0.8, 1..60_u64))
             .prop_map(|(verb, sequence)| Step::Control { verb, sequence }),
@@ -124,9 +135,9 @@ impl Play {
     pub(super) fn new(memory_max: u64) -> Self {
         let mut rig = Rig::with(TaskQueueConfig { memory_max, losses_max: 3, ..journaled() });
         let client = rig.client();
-        for name in ["first", "second"] {
-            rig.job(client, name);
-        }
+        assert_eq!(rig.job(client, "first"), JobId(0));
+        let second = JobId(SECOND_JOB);
+        assert_eq!(rig.open_job(client, "second", Some(second)), Push::JobOpened { job: second });
         Self { rig, client, hands: [const { None }; HANDS], sessions: 0 }
     }
 
@@ -134,7 +145,7 @@ impl Play {
     pub(super) fn go(&mut self, step: &Step) {
         match *step {
             Step::Submit { job, key, priority, memory, attempts, ref after } => {
-                let draft = draft(JobId(job), key).priority(priority).memory(memory);
+                let draft = draft(JobId(job * SECOND_JOB), key).priority(priority).memory(memory);
                 self.rig.submit(self.client, &[draft.attempts(attempts).after(after)]);
             }
             Step::Control { verb, sequence } => {
@@ -186,6 +197,7 @@ impl Play {
         | Step::Report { at, .. }
         | Step::Return { at, .. }
         | Step::Credit { at, .. }
+        | Step::Occupied { at, .. }
         | Step::Beat { at }) = *step
         else {
             unreachable!("the caller has done the others");
@@ -222,6 +234,7 @@ impl Play {
             Step::Credit { capacity, .. } => {
                 rig.say(hand.party, ToQueue::Credit { capacity });
             }
+            Step::Occupied { by_others, .. } => rig.occupy(hand, by_others),
             Step::Beat { .. } => rig.beat(hand),
             _ => {}
         }

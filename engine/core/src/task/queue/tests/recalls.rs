@@ -130,3 +130,38 @@ fn a_lease_that_was_asked_back_in_vain_is_asked_back_again_on_a_new_link() {
     rig.relink(&mut hoarder, "hoarder", capacity(1, 9), &runs);
     assert_eq!(recalled(&mut rig, &hoarder), [Run::new(2, 1)]);
 }
+
+#[test]
+fn if_what_waits_longest_does_not_suit_an_idle_worker_others_are_asked() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    let job = rig.job(client, "job");
+    let drafts = |keys: std::ops::RangeInclusive<u128>, memory| {
+        keys.map(|key| draft(job, key).memory(memory)).collect::<Vec<_>>()
+    };
+    rig.submit(client, &drafts(1..=3, 60));
+    let small = rig.worker("small", Capacity { memory: 50, ..capacity(1, 9) });
+    rig.submit(client, &drafts(4..=6, 10));
+    assert_eq!(sequences(&rig.runs(&small)), [4, 5, 6]);
+    // Of two that may take as long the latter is asked first.
+    let large = rig.worker("large", capacity(1, 9));
+    assert_eq!(sequences(&rig.runs(&large)), [1, 2, 3]);
+    rig.worker("idle", Capacity { memory: 50, ..capacity(1, 0) });
+    assert_eq!(recalled(&mut rig, &large), []);
+    assert_eq!(recalled(&mut rig, &small), [Run::new(6, 1)]);
+    assert_eq!(rig.queue.stats().recalled, 1);
+}
+
+#[test]
+fn several_workers_are_asked_for_one_that_has_many_slots_free() {
+    let mut rig = Rig::new();
+    rig.with_tasks(10);
+    let hoarders = [rig.worker("a", capacity(1, 9)), rig.worker("b", capacity(1, 9))];
+    assert_eq!(rig.runs(&hoarders[0]).len(), 5);
+    assert_eq!(rig.heard_runs(&hoarders[1]).len(), 5);
+    rig.worker("idle", capacity(3, 0));
+    // Each for no more than half of what it has.
+    assert_eq!(recalled(&mut rig, &hoarders[1]).len(), 2);
+    assert_eq!(recalled(&mut rig, &hoarders[0]).len(), 1);
+    assert_eq!(rig.queue.stats().recalled, 3, "not more than there are slots");
+}

@@ -117,6 +117,12 @@ fn ended(book: &Book) -> Vec<u64> {
     book.ended.iter().filter(is_current).map(|(sequence, _)| *sequence).collect()
 }
 
+/// The jobs, with their numbers, names and times.
+fn jobs(book: &Book) -> Vec<(JobId, &[u8], i64, StateCounts)> {
+    let jobs = book.jobs.iter();
+    jobs.map(|(id, job)| (id, &*job.name, job.opened_at, job.counts)).collect()
+}
+
 /// Whether one queue knows what another one does. Only the order in which tasks wait may differ in
 /// one that comes from a snapshot.
 fn compare(live: &mut TaskQueue, replayed: &mut TaskQueue, is_from_snapshot: bool) {
@@ -131,11 +137,8 @@ fn compare(live: &mut TaskQueue, replayed: &mut TaskQueue, is_from_snapshot: boo
     }
     assert_eq!(live.table.len(), replayed.table.len());
     assert_eq!(live.counts, replayed.counts);
-    for (job, copy) in live.jobs.iter().zip(&replayed.jobs) {
-        let facts = (&job.name, job.opened_at, &job.counts);
-        assert_eq!(facts, (&copy.name, copy.opened_at, &copy.counts));
-    }
-    assert_eq!(live.jobs_by_name, replayed.jobs_by_name);
+    assert_eq!(jobs(live), jobs(replayed));
+    assert_eq!(live.jobs.next_id(), replayed.jobs.next_id());
     assert!(live.names.iter().eq(replayed.names.iter()));
     let crew = |book: &Book| -> Vec<_> {
         let facts = book.crew.iter().map(|(index, worker)| {
@@ -354,6 +357,73 @@ fn defect_02_wherever_the_log_ends_a_task_is_in_the_queue_or_with_a_worker() {
         }
         assert_eq!(after.queue.counts().unfinished(), 0, "with {end} bytes of the log");
     }
+}
+
+#[test]
+fn jobs_keep_their_numbers_in_whatever_order_they_were_opened() {
+    let mut rig = Rig::with(journaled());
+    let client = rig.client();
+    for (name, number) in [("last", 9), ("first", 2), ("between", 5)] {
+        let job = JobId(number);
+        assert_eq!(rig.open_job(client, name, Some(job)), Push::JobOpened { job });
+        rig.submit(client, &[draft(job, 1)]);
+        rig.advance(1);
+    }
+    rig.sync();
+    let records = sealed(&rig.tape);
+    let mut replay = TaskReplay::new(&journaled());
+    apply(&mut replay, &records, 0..records.len());
+    let mut again = copy(&replay, &journaled()).finish(rig.now, Lsn::ZERO);
+    compare(&mut rig.queue, &mut again, true);
+    rig.queue = replay.finish(rig.now, Lsn(records.len() as u64));
+    let numbers: Vec<u32> = rig.queue.book.jobs.iter().map(|(id, _)| id.0).collect();
+    assert_eq!(numbers, [2, 5, 9]);
+    let client = rig.client();
+    assert_eq!(rig.job(client, "first"), JobId(2));
+    assert_eq!(rig.job(client, "new"), JobId(10));
+}
+
+/// Numbers of the jobs, opened in this order, that a queue of up to eight does not take.
+fn refused_of(jobs: &[(u32, &[u8])]) -> Vec<u32> {
+    let mut replay = TaskReplay::new(&TaskQueueConfig { jobs_max: 8, ..journaled() });
+    let mut refused = Vec::new();
+    for &(number, name) in jobs {
+        let mut bytes = Vec::new();
+        let (job, at) = (JobId(number), Nanos(1));
+        TaskRecord::JobOpened { job, at, name }.write(&mut bytes);
+        let applied = replay.apply(&Record::written(&bytes));
+        refused.extend(applied.is_err().then_some(number));
+    }
+    refused
+}
+
+#[test]
+fn jobs_that_there_cannot_be_are_refused() {
+    assert_eq!(refused_of(&[(7, b"a"), (7, b"b"), (0, b"a"), (0, b"b")]), [7, 0], "taken");
+    assert_eq!(refused_of(&[(8, b"a"), (u32::MAX, b"b"), (7, b"c")]), [8, u32::MAX], "too large");
+    // They are from when there could be more of them.
+    let many: Vec<(u32, &[u8])> = (0..).zip(b"0123456789".chunks(1)).collect();
+    assert!(refused_of(&many).is_empty());
+}
+
+#[test]
+fn what_other_queues_have_at_a_worker_is_not_in_the_journal() {
+    let mut rig = Rig::with(journaled());
+    rig.with_tasks(2);
+    let mut hand = rig.worker("w", capacity(1, 1));
+    let runs = rig.runs(&hand);
+    let end = rig.tape.len();
+    rig.occupy(&hand, taken(1));
+    rig.sync();
+    assert_eq!((rig.tape.len(), rig.queue.ahead()), (end, 2));
+    let records = sealed(&rig.tape);
+    let mut replay = TaskReplay::new(&journaled());
+    apply(&mut replay, &records, 0..records.len());
+    rig.queue = replay.finish(rig.now, Lsn(end as u64));
+    rig.relink(&mut hand, "w", capacity(1, 1), &runs);
+    assert_eq!(rig.queue.ahead(), 1, "until it is told again");
+    rig.occupy(&hand, taken(1));
+    assert_eq!(rig.queue.ahead(), 2);
 }
 
 #[test]

@@ -50,6 +50,9 @@ impl Rig {
     pub(super) fn turn(&mut self) -> usize {
         let work = self.queue.on_turn(self.now);
         self.look();
+        if self.is_audited {
+            audit_turn(&self.queue);
+        }
         work
     }
 
@@ -129,12 +132,17 @@ impl Rig {
         pushes
     }
 
+    /// What is answered to whoever opens a job, which is to have this number if there is one.
+    pub(super) fn open_job(&mut self, client: Party, name: &str, job: Option<JobId>) -> Push {
+        self.say(client, ToQueue::OpenJob { request: 1, job, name: name.as_bytes() });
+        self.sync();
+        self.hear(client).pop().expect("it is answered")
+    }
+
     /// The job with this name.
     pub(super) fn job(&mut self, client: Party, name: &str) -> JobId {
-        self.say(client, ToQueue::OpenJob { request: 1, name: name.as_bytes() });
-        self.sync();
-        match self.hear(client).pop() {
-            Some(Push::JobOpened { job }) => job,
+        match self.open_job(client, name, None) {
+            Push::JobOpened { job } => job,
             other => panic!("the job was not opened: {other:?}"),
         }
     }
@@ -220,6 +228,11 @@ impl Rig {
         hand.seq += 1;
         let Run { task, attempt } = run;
         self.say(hand.party, ToQueue::Return { seq: hand.seq, task, attempt, reason });
+    }
+
+    /// So much of what the worker offers is taken by tasks of other queues.
+    pub(super) fn occupy(&mut self, hand: &Hand, by_others: Occupancy) {
+        self.say(hand.party, ToQueue::Occupied { by_others });
     }
 
     pub(super) fn beat(&mut self, hand: &Hand) {

@@ -50,7 +50,7 @@ fn a_job_has_a_name_without_control_characters() {
     let mut rig = Rig::new();
     let client = rig.client();
     for name in ["", "two\nlines", "\u{1b}[2J", "c1 \u{85}", "\0"] {
-        rig.say(client, ToQueue::OpenJob { request: 3, name: name.as_bytes() });
+        rig.say(client, ToQueue::OpenJob { request: 3, job: None, name: name.as_bytes() });
         let fault = Push::Fault { request: 3, fault: TaskFault::BadName };
         assert_eq!(rig.hear(client), [fault], "{name:?}");
     }
@@ -62,7 +62,7 @@ fn there_are_no_more_jobs_than_allowed_but_those_there_are_can_be_opened() {
     let mut rig = Rig::with(TaskQueueConfig { jobs_max: 1, ..config() });
     let client = rig.client();
     let job = rig.job(client, "one");
-    rig.say(client, ToQueue::OpenJob { request: 3, name: b"two" });
+    rig.say(client, ToQueue::OpenJob { request: 3, job: None, name: b"two" });
     let fault = Push::Fault { request: 3, fault: TaskFault::TooManyJobs };
     assert_eq!(rig.hear(client), [fault]);
     assert_eq!(rig.job(client, "one"), job);
@@ -93,6 +93,23 @@ fn what_cannot_be_taken_is_refused_before_the_answer_that_covers_it() {
         ]
     );
     assert_eq!(rig.queue.stats().refused, 4);
+}
+
+#[test]
+fn tasks_of_a_queue_that_is_not_the_first_carry_its_number() {
+    let mut rig = Rig::with(TaskQueueConfig::new(ShardId(3)));
+    let (client, _) = rig.with_tasks(1);
+    let mut hand = rig.worker("w", capacity(1, 0));
+    let task = TaskId::new(3, 1);
+    let run = Run { task, attempt: Attempt(1) };
+    assert_eq!(rig.runs(&hand), [run]);
+    let it = Selection { task: Some(task), ..all() };
+    assert_eq!(rig.query(client, it, 9).0.len(), 1);
+    assert_eq!(rig.query(client, one(1), 9).0, [], "that is one of the first queue");
+    rig.report(&mut hand, Run::new(1, 1), exited(0));
+    assert_eq!((rig.state(1), rig.queue.stats().stale), (TaskState::Leased, 1));
+    rig.report(&mut hand, run, exited(0));
+    assert_eq!(rig.state(1), TaskState::Done);
 }
 
 #[test]

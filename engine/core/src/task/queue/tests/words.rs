@@ -46,7 +46,7 @@ pub(super) enum Push {
     Refused { ticket: u64, reason: RefusedTask },
     Progress { request: u32, version: u64, counts: StateCounts },
     Row(Row),
-    JobRow { name: String, counts: StateCounts },
+    JobRow { job: JobId, name: String, counts: StateCounts },
     WorkerRow { name: String, is_linked: bool, running: u32, ahead: u32, ends: [u64; 3] },
     Latencies { wait: Box<LatencyBuckets>, lease: Box<LatencyBuckets> },
     End { request: u32, changed: u64, next: u64, more: bool },
@@ -87,7 +87,7 @@ impl Push {
                 stdout: row.end.map_or(Vec::new(), |end| end.stdout.tail.to_vec()),
             }),
             QueuePush::JobRow { ref row, .. } => {
-                Self::JobRow { name: text(row.name), counts: row.counts }
+                Self::JobRow { job: row.job, name: text(row.name), counts: row.counts }
             }
             QueuePush::WorkerRow { ref row, .. } => Self::WorkerRow {
                 name: text(row.name),
@@ -176,6 +176,11 @@ impl Draft {
 /// So many slots and so much prefetch, and more of everything else than any test asks for.
 pub(super) fn capacity(slots: u32, prefetch: u32) -> Capacity {
     Capacity { slots, memory: 1 << 40, cores_milli: 1_000_000, prefetch, is_draining: false }
+}
+
+/// So many slots are taken by others.
+pub(super) fn taken(slots: u32) -> Occupancy {
+    Occupancy { slots, ..Occupancy::default() }
 }
 
 /// An end by itself.
