@@ -4,7 +4,8 @@
 #
 # usage: perf/scripts/calibrate.sh OUT.toml [SECONDS]
 #
-# Ten runs of bench micro over loopback TCP, of SECONDS each (default 3) and a second before that. Nothing else should
+# Ten runs of bench micro over loopback TCP, of SECONDS each (default 3) and a second before that; then the procedures of
+# the workloads are timed. Nothing else should
 # run meanwhile. OUT.toml must not be there yet; punctual bench micro --engine sim --service OUT.toml uses it. PUNCTUAL
 # names the program (default: target/release/punctual of the checkout, which cargo build --release makes).
 set -euo pipefail
@@ -52,4 +53,4 @@ run two-shards --shards 2
 run cross-half --shards 2 --cross 0.5
 run cross-all --shards 2 --cross 1
 run cross-one-at-a-time --shards 2 --cross 1 --in-flight 1
-"$program" bench calibrate --out "$out" "$runs"/*.json
+"$program" bench calibrate --out "$out" --procedures "$runs"/*.json

@@ -38,4 +38,4 @@ pub use config::ProcessConfig;
 pub use error::ProcessError;
 pub use guardian::{guard, guardian_main};
 pub use machine::Capacity;
-pub use runner::ProcessRunner;
+pub use runner::{ProcessRunner, raise_file_limit};

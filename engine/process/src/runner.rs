@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes that are read from an output by one call of the system.
 const READ_BYTES: usize = 64 << 10;
-/// Files that a worker may want to have open: three for each task.
+/// Files that a worker or a server may want to have open.
 const FILES_WANTED: u64 = 1 << 16;
 /// Guardians that are started in the life of a runner.
 const GUARDIANS_MAX: u32 = 8;
@@ -99,7 +99,7 @@ impl ProcessRunner {
                 Some(usable.map_err(|source| ProcessError::TaskDirs { dir, source })?);
         }
         config.output_tail_bytes = config.output_tail_bytes.min(OUTPUT_BYTES_MAX);
-        let files = raise_file_limit();
+        let files = limit_of_tasks();
         let null = File::open("/dev/null").and_then(|null| above_standard(null.into()));
         let null = null.map_err(|source| ProcessError::Resource { what: "/dev/null", source })?;
         let events = epoll::create(epoll::CreateFlags::CLOEXEC)
@@ -342,9 +342,15 @@ fn usable(dir: &Path) -> io::Result<PathBuf> {
     dir.canonicalize()
 }
 
-/// Lets this process open more files, once; the limit that tasks are to get instead, if theirs is
-/// to be another. A program that uses `select` breaks under a higher one.
-fn raise_file_limit() -> Option<Rlimit> {
+/// Lets this process open as many files as it may, up to 65,536: a worker needs three for each task,
+/// a server one for each connection. Tasks get the limit as it was.
+pub fn raise_file_limit() {
+    let _ = limit_of_tasks();
+}
+
+/// Raises the limit once; the one that tasks are to get instead, if theirs is to be another. A
+/// program that uses `select` breaks under a higher one.
+fn limit_of_tasks() -> Option<Rlimit> {
     static BEFORE: OnceLock<Rlimit> = OnceLock::new();
     let before = *BEFORE.get_or_init(|| {
         let before = getrlimit(Resource::Nofile);

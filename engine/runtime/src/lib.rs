@@ -62,6 +62,7 @@ pub use engine::{Engine, EngineBuilder, EngineError, EngineInfo, Transport};
 pub use journal::{JournalError, RecoveryReport, TornTail};
 pub use network::{NetworkInfo, NetworkReport};
 pub use owd_watch::OwdWatch;
+pub use sys::memory_hooks;
 
 pub use punctual_link::Endpoint;
 

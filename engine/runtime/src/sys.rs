@@ -8,8 +8,10 @@ use rustix::param::page_size;
 /// Segments of an arena as a power of two: 8 MiB, four huge pages.
 const ARENA_BITS: u32 = 7;
 
-/// How the store uses this machine.
-pub(crate) fn memory_hooks() -> MemoryHooks {
+/// How a store uses this machine: in huge pages, and with cache lines fetched ahead. The engine's
+/// shards do; whoever times a [`Store`](punctual_core::Store) by itself wants the same.
+#[must_use]
+pub fn memory_hooks() -> MemoryHooks {
     MemoryHooks { arena_bits: ARENA_BITS, on_arena: advise_huge_pages, prefetch }
 }
 

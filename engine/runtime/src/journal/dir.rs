@@ -319,7 +319,7 @@ pub(super) fn read_head(path: &Path) -> io::Result<(u64, Result<SegmentHead, Seg
 
 /// Makes a directory and those that it is in, and their entries durable: its own even if it was
 /// there, because whoever made it may have died before that.
-fn make_dirs(path: &Path) -> Result<(), JournalError> {
+pub(crate) fn make_dirs(path: &Path) -> Result<(), JournalError> {
     let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
     let missing = path.ancestors().take_while(|dir| !is_there(dir)).count();
     fs::create_dir_all(path).map_err(|source| match is_no_space(&source) {
@@ -339,7 +339,7 @@ fn make_dirs(path: &Path) -> Result<(), JournalError> {
 }
 
 /// Why nothing can be made in a directory.
-fn refused(dir: &Path, file: &Path, source: io::Error) -> JournalError {
+pub(crate) fn refused(dir: &Path, file: &Path, source: io::Error) -> JournalError {
     match source.kind() {
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             JournalError::ReadOnly { dir: dir.to_owned(), source }
@@ -348,7 +348,8 @@ fn refused(dir: &Path, file: &Path, source: io::Error) -> JournalError {
     }
 }
 
-fn sync_dir(path: &Path) -> Result<(), JournalError> {
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), JournalError> {
     let synced = File::open(path).and_then(|dir| dir.sync_all());
     synced.map_err(|error| JournalError::io(path, "synced", error))
 }

@@ -24,7 +24,7 @@ mod tests;
 mod threads;
 mod writer;
 
-pub(crate) use dir::is_journal;
+pub(crate) use dir::{is_journal, make_dirs, refused, sync_dir};
 pub use error::JournalError;
 pub(crate) use handle::Journal;
 pub use inspect::*;

@@ -149,15 +149,20 @@ impl TaskAgent {
                     at += 1;
                 }
                 Err(parting) => {
-                    match parting {
-                        Parting::End(end) => self.close(now, at, &end),
-                        Parting::Forward { queue } => self.forward(at, queue),
-                    }
+                    self.part(now, at, &parting);
                     work += 1;
                 }
             }
         }
         work
+    }
+
+    /// Lets a connection go: to its end, or to another queue.
+    fn part(&mut self, now: Nanos, at: usize, parting: &Parting) {
+        match parting {
+            Parting::End(end) => self.close(now, at, end),
+            Parting::Forward { queue } => self.forward(at, *queue),
+        }
     }
 
     /// Reads one connection and takes what came. Returns how much was done.

@@ -66,7 +66,7 @@ pub enum TaskServerError {
     /// Nobody knows how many queues the journals are of.
     #[error(
         "{file} should say how many queues the journals beside it are of, and says {text:?}: \
-         restore it from a copy, or write the number of the directories shard-* into it"
+         restore it from a copy, or write into it how many directories shard-* there are"
     )]
     QueuesFile {
         /// The file.
@@ -122,8 +122,8 @@ pub enum TaskClientError {
     },
     /// The server was started again with another number of queues: tasks are spread otherwise.
     #[error(
-        "the task server at {address} has {now} queues now and had {before} before; start this \
-         again"
+        "the number of queues of the task server at {address} is {now} now and was {before} \
+         before; start this again"
     )]
     Queues {
         /// Where it is.

@@ -4,9 +4,9 @@
 
 use super::TaskServerError;
 use crate::config::DurabilitySettings;
-use crate::journal::{JournalError, is_journal};
+use crate::journal::{JournalError, is_journal, make_dirs, refused, sync_dir};
 use punctual_wire::task::QUEUES_MAX;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(super) fn claim(dir: &Path, wanted: u16) -> Result<(), TaskServerError> {
     let there = match read(dir)? {
         Some(there) => {
             // Whoever wrote it may have died before its name was durable.
-            sync(dir)?;
+            sync_dir(dir)?;
             there
         }
         None => begin(dir, wanted)?,
@@ -97,42 +97,8 @@ fn write(dir: &Path, queues: u16) -> Result<u16, TaskServerError> {
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&path, dir.join(FILE)))
         .map_err(failed)?;
-    sync(dir)?;
+    sync_dir(dir)?;
     Ok(queues)
-}
-
-/// Makes a directory and those that it is in, and their names durable: its own even if it was
-/// there, because whoever made it may have died before that.
-fn make_dirs(dir: &Path) -> Result<(), JournalError> {
-    let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
-    let missing = dir.ancestors().take_while(|dir| !is_there(dir)).count();
-    fs::create_dir_all(dir)
-        .map_err(|source| JournalError::Create { dir: dir.to_owned(), source })?;
-    for parent in dir.ancestors().skip(1).take(missing.max(1)) {
-        let is_here = parent.as_os_str().is_empty();
-        match sync(if is_here { Path::new(".") } else { parent }) {
-            // It belongs to somebody else, who has made this one too.
-            Err(JournalError::Io { source, .. })
-                if missing == 0 && source.kind() == ErrorKind::PermissionDenied => {}
-            synced => synced?,
-        }
-    }
-    Ok(())
-}
-
-fn sync(dir: &Path) -> Result<(), JournalError> {
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| JournalError::io(dir, "synced", error))
-}
-
-/// Why nothing can be made in a directory.
-fn refused(dir: &Path, file: &Path, source: std::io::Error) -> JournalError {
-    match source.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            JournalError::ReadOnly { dir: dir.to_owned(), source }
-        }
-        _ => JournalError::io(file, "made", source),
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 /// Times that tasks which end at once make room for the next within a turn.
 const ROUNDS_MAX: usize = 256;
-/// How long a worker that was told to leave everything waits for the queues to hear of it.
+/// How long a worker that was told to leave everything waits for those queues to hear of it that it
+/// is linked to.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a worker is told from outside.
@@ -271,9 +272,13 @@ impl<R: TaskRunner> TaskWorkerAgent<R> {
         if self.is_running() {
             return false;
         }
-        // Whoever can be reached is to hear of what is given back, even if another queue refuses
-        // the worker.
-        let is_late = |since: Nanos| !self.links.any_up() || now.since(since) >= ABANDON_TIMEOUT;
+        // Whoever can be reached is to hear of what is given back, even if another queue is away or
+        // refuses the worker.
+        let is_waited_for =
+            |queue| self.links.is_up(queue) && !self.worker.is_settled(ShardId(queue));
+        let is_late = |since: Nanos| {
+            now.since(since) >= ABANDON_TIMEOUT || !(0..self.worker.queues()).any(is_waited_for)
+        };
         self.worker.is_finished() || self.abandoned_at.is_some_and(is_late)
     }
 

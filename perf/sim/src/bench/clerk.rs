@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// Transactions that it has in flight.
 pub(super) const IN_FLIGHT: u32 = 256;
+/// And while it reads: who does not know how much there is reads on until nothing comes back, and
+/// would ask for all of this in vain.
+const READS_IN_FLIGHT: u32 = 16;
 /// Messages in a frame.
 const BATCH: u16 = 64;
 /// Time between two rounds.
@@ -38,6 +41,13 @@ enum Job {
 }
 
 impl Job {
+    fn in_flight_max(self) -> u32 {
+        match self {
+            Self::Load | Self::Play(_) => IN_FLIGHT,
+            Self::Verify => READS_IN_FLIGHT,
+        }
+    }
+
     /// Puts the next transaction into `transaction`; false if there is no more.
     fn make(
         &mut self,
@@ -100,7 +110,7 @@ pub(super) struct Clerk {
     out: BatchWriter,
     bytes: Vec<u8>,
     transaction: Transaction,
-    /// Whether any of its transactions was on several shards, so that they talked.
+    /// Whether the shards have to talk: any of its transactions was on several of them.
     is_spanning: bool,
     now: Nanos,
 }
@@ -174,6 +184,8 @@ impl Clerk {
         generator: &mut impl Generator,
     ) -> Result<(), SimBenchError> {
         self.now = self.now.max(now);
+        // What was given up may be held still, until the shards have talked about it.
+        self.is_spanning |= shards.iter().any(|node| node.shard.stats().held > 0);
         self.work(Job::Verify, shards, generator)
     }
 
@@ -218,7 +230,7 @@ impl Clerk {
         generator: &mut impl Generator,
     ) -> Result<bool, SimBenchError> {
         let Self { coordinator, transaction, writers, now, .. } = self;
-        while coordinator.in_flight() < IN_FLIGHT {
+        while coordinator.in_flight() < job.in_flight_max() {
             // Otherwise it was made before, and there was no room for it.
             if transaction.shard_count() == 0 && !job.make(generator, transaction)? {
                 return Ok(false);

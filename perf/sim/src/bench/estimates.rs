@@ -13,7 +13,7 @@ use punctual_wire::{Frame, ReplyReader, ReplyStatus, TxnSequence};
 /// The shortest distance of two samples from the replies of a shard, as in a coordinator.
 const SAMPLE_INTERVAL: Nanos = Nanos(100_000);
 
-/// An estimator for each place and shard; none where nothing is stamped.
+/// An estimator for each place and shard; none for a single shard, which needs no stamps.
 #[derive(Debug)]
 pub(super) struct Estimates {
     owd: Vec<OwdEstimator>,
@@ -66,7 +66,7 @@ impl Estimates {
         }
         let mut replies = ReplyReader::new(frame);
         while let Ok(Some(reply)) = replies.next_reply() {
-            if reply.status == ReplyStatus::Committed {
+            if matches!(reply.status, ReplyStatus::Committed | ReplyStatus::Aborted) {
                 // One that was not held was admitted when it ran.
                 let received_at = reply.timing.map_or(reply.commit, |timing| timing.received_at);
                 let delay = Nanos(received_at) - sent_at(reply.sequence);

@@ -30,9 +30,9 @@ pub(super) enum Kind {
 }
 
 impl Layout {
-    /// Probers are of use where there are stamps, as in the engine.
-    pub(super) fn new(config: &SimBenchConfig, is_stamped: bool) -> Self {
-        let probers = if is_stamped { config.network.places.len() } else { 0 };
+    /// One shard needs no stamps, and so no probers: as in the engine.
+    pub(super) fn new(config: &SimBenchConfig) -> Self {
+        let probers = if config.shards > 1 { config.network.places.len() } else { 0 };
         let (shards, coordinators) = (config.shards.into(), config.coordinators);
         Self { shards, coordinators, probers: probers as u32 }
     }
@@ -313,7 +313,7 @@ mod tests {
         let path = SimPath::normal_us(100, 90);
         let network = super::super::SimNetwork::even("wild", path);
         let config = SimBenchConfig { network, ..SimBenchConfig::default() };
-        let layout = Layout::new(&config, false);
+        let layout = Layout::new(&config);
         let mut post = Post::new(&config, layout);
         let mut out = BatchWriter::new(Limits::DEFAULT, 1, false);
         for at in 0..1_000 {

@@ -7,7 +7,7 @@ use super::service::{ServiceModel, picoseconds};
 use super::shard::ShardNode;
 use super::source::Sources;
 use super::world::LOADED_FROM;
-use punctual_core::{Procedure, ProcedureContext, Procedures, SessionId, Verdict};
+use punctual_core::{MemoryHooks, Procedure, ProcedureContext, Procedures, SessionId, Verdict};
 use punctual_load::workload::Workload;
 use punctual_wire::Limits;
 use std::collections::BTreeMap;
@@ -131,6 +131,8 @@ impl Procedure for Timed {
 /// Measures on this machine how long the procedures of a workload take, in so many of its
 /// transactions on the shards of a configuration: for [`ServiceModel::procedures`]. Those that were
 /// not called are left out. Reading the clock is part of each time, some tens of nanoseconds.
+/// `memory` is that of the engine, for what a procedure needs is mostly memory: without huge pages
+/// and prefetches it takes three times as long.
 ///
 /// # Errors
 /// When the workload does not fit, or fails.
@@ -138,6 +140,7 @@ pub fn time_procedures<W: Workload>(
     config: &SimBenchConfig,
     workload: &W,
     transactions: u64,
+    memory: MemoryHooks,
 ) -> Result<BTreeMap<String, ProcedureTime>, SimBenchError> {
     config.check()?;
     workload.check(config.shards, &Limits::DEFAULT).map_err(SimBenchError::Workload)?;
@@ -150,8 +153,10 @@ pub fn time_procedures<W: Workload>(
         procedures.register(id, name, timed).expect("their ids differ");
     }
     let (procedures, meter) = (Arc::new(procedures), Meter::default());
-    let shard =
-        |id: u16| ShardNode::new(id, SessionId(u64::from(id) + 1), config, (&procedures, &meter));
+    let shard = |id: u16| {
+        let session = SessionId(u64::from(id) + 1);
+        ShardNode::new(id, session, config, (&procedures, &meter), memory)
+    };
     let mut shards: Vec<ShardNode> = (0..config.shards).map(shard).collect();
     let mut clerk = Clerk::new(config, SessionId(0), LOADED_FROM);
     clerk.connect(&mut shards);

@@ -6,8 +6,8 @@ use super::procedures::Meter;
 use super::service::{Costs, Turn};
 use super::world::shown;
 use punctual_core::{
-    Nanos, Procedures, SessionId, SessionIndex, Shard, ShardConfig, ShardId, ShardStats,
-    answer_probes,
+    MemoryHooks, Nanos, Procedures, SessionId, SessionIndex, Shard, ShardConfig, ShardId,
+    ShardStats, answer_probes,
 };
 use punctual_wire::{BatchWriter, Frame, FrameKind, FrameReader, Limits, PieceReader};
 use std::collections::BTreeSet;
@@ -50,12 +50,14 @@ pub(super) struct ShardDesk {
 }
 
 impl ShardNode {
-    /// A shard that calls these procedures, whose times are read off the meter.
+    /// A shard that calls these procedures, whose times are read off the meter. In virtual time it
+    /// does not matter how its store uses the machine.
     pub(super) fn new(
         id: u16,
         session: SessionId,
         config: &SimBenchConfig,
         (procedures, meter): (&Arc<Procedures>, &Meter),
+        memory: MemoryHooks,
     ) -> Self {
         let settings = ShardConfig {
             session,
@@ -64,6 +66,7 @@ impl ShardNode {
             max_hold: config.hold_max(),
             dispatch_timeout: config.hold_max(),
             seed: config.seed,
+            memory,
             ..ShardConfig::new(ShardId(id), config.shards)
         };
         Self {

@@ -12,15 +12,16 @@ use super::report::{SimBenchReport, SimKindFigures, SimShardFigures};
 use super::service::Turn;
 use super::shard::{ShardDesk, ShardNode};
 use crate::rng::Rng;
-use punctual_core::{Nanos, Prober, ProberConfig, SessionId, ShardId, ShardStats};
+use punctual_core::{MemoryHooks, Nanos, Prober, ProberConfig, SessionId, ShardId, ShardStats};
 use punctual_load::workload::{Generator, Sum, Workload};
 use punctual_wire::{FrameReader, Limits};
 use std::time::Duration;
 
 const STREAM: u64 = 20;
 /// What all clocks show at the start: far from zero, so that no time is negative.
-const EPOCH: i64 = 1_000_000_000_000;
-/// When the clerk begins to load: a thousand seconds before, of which it needs few.
+const EPOCH: i64 = 1_000_000_000_000_000;
+/// When the clerk begins to load: a million seconds before. It needs two or three milliseconds for
+/// so many transactions as it has in flight, so memory ends before that.
 pub(super) const LOADED_FROM: Nanos = Nanos(1_000_000_000);
 /// What was under way when the last transaction ended has arrived by then.
 const AFTER: Nanos = Nanos(1_000_000);
@@ -95,17 +96,16 @@ pub(super) struct World<'a, W: Workload> {
 impl<'a, W: Workload> World<'a, W> {
     /// A cluster whose stores are loaded.
     pub(super) fn new(config: &'a SimBenchConfig, workload: &'a W) -> Result<Self, SimBenchError> {
-        let is_stamped = workload.shards_each(config.shards) > 1.0;
-        let layout = Layout::new(config, is_stamped);
+        let layout = Layout::new(config);
         let mut rng = Rng::new(config.seed, STREAM);
         let ways = config.network.longest() * 3;
         let spread = Nanos::from(SPREAD_MIN.max(ways)).0;
-        let start = if is_stamped { Nanos::from(PROBING + ways).0 } else { 0 };
+        let start = if layout.probers > 0 { Nanos::from(PROBING + ways).0 } else { 0 };
         let begin = start + spread + Nanos::from(config.warmup).0;
         let prices = PriceList::new(workload.procedures(), &config.service);
         let mut shard = |id| {
-            let session = SessionId(rng.draw());
-            ShardNode::new(id, session, config, (&prices.procedures, &prices.meter))
+            let (session, memory) = (SessionId(rng.draw()), MemoryHooks::default());
+            ShardNode::new(id, session, config, (&prices.procedures, &prices.meter), memory)
         };
         let shards = (0..config.shards).map(&mut shard).collect();
         let mut coordinator = |index| {
@@ -180,6 +180,9 @@ impl<'a, W: Workload> World<'a, W> {
         let (begin, end) = (self.desk.books.ledger.begin, self.desk.books.ledger.end);
         let limit = end + Nanos::from(DRAIN + self.config.deadline() * 2).0;
         while let Some((at, event)) = self.post.next_before(limit) {
+            if at >= end && self.desk.books.ledger.in_flight == 0 && self.desk.open == 0 {
+                break;
+            }
             self.now = at;
             self.events += 1;
             if self.events.is_multiple_of(PROGRESS_EVENTS) {
@@ -189,13 +192,8 @@ impl<'a, W: Workload> World<'a, W> {
             if at >= begin && self.marks.is_empty() {
                 self.mark();
             }
-            if at >= end {
-                if self.marks.len() == 1 {
-                    self.mark();
-                }
-                if self.desk.books.ledger.in_flight == 0 && self.desk.open == 0 {
-                    break;
-                }
+            if at >= end && self.marks.len() == 1 {
+                self.mark();
             }
             self.handle(event);
             if let Some(why) = self.desk.failed.take() {

@@ -1,12 +1,17 @@
 //! Workloads with procedures, several kinds of transactions and checks of their own, simulated.
 
 use crate::bench::run_checked;
+use punctual_core::MemoryHooks;
 use punctual_load::bank::Bank;
+use punctual_load::counting::{Counted, Counts};
 use punctual_load::tpcc::Tpcc;
+use punctual_load::workload::{Place, Workload};
 use punctual_load::ycsb::{Mix, Ycsb};
 use punctual_sim::bench::{
     ServiceModel, SimBenchConfig, SimBenchReport, SimNetwork, SimPath, run, time_procedures,
 };
+use punctual_wire::Limits;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -69,6 +74,47 @@ fn no_money_is_lost_between_the_accounts_of_three_shards() {
     assert!(report.stamped > 0, "transfers between shards");
 }
 
+/// The bank, as somebody else may have written it: a workload need not say how many shards its
+/// transactions are on.
+#[derive(Debug, Clone)]
+struct OtherBank(Bank);
+
+impl Workload for OtherBank {
+    type Generator = <Bank as Workload>::Generator;
+
+    fn name(&self) -> &'static str {
+        "other-bank"
+    }
+
+    fn check(&self, shards: u16, limits: &Limits) -> Result<(), String> {
+        self.0.check(shards, limits)
+    }
+
+    fn parameters(&self) -> Map<String, Value> {
+        self.0.parameters()
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn generator(&self, place: &Place) -> Self::Generator {
+        self.0.generator(place)
+    }
+
+    fn check_store(&self, done: &Counts, found: &Counted) -> Result<(), String> {
+        self.0.check_store(done, found)
+    }
+}
+
+#[test]
+fn ways_are_probed_whatever_a_workload_says_of_itself() {
+    let report = run_checked(&apart(3), &OtherBank(Bank { accounts: 500, looks: 0.2, skew: 0.0 }));
+    // By the last reply alone, hardly half of them would be in time.
+    let on_time = report.on_time_ratio().expect("transfers between shards");
+    assert!(on_time > 0.85, "{on_time}");
+}
+
 #[test]
 fn a_thousand_coordinators_share_generators_and_the_check_still_adds_up() {
     let config = SimBenchConfig { coordinators: 1_000, in_flight: 2, ..apart(2) };
@@ -118,7 +164,8 @@ fn what_a_workload_cannot_do_on_such_a_cluster_is_said_in_its_own_words() {
 
 #[test]
 fn procedures_are_timed_as_they_are_called_and_loading_is_not_among_them() {
-    let times = time_procedures(&apart(2), &small(2), 2_000).expect("it runs");
+    let times =
+        time_procedures(&apart(2), &small(2), 2_000, MemoryHooks::default()).expect("it runs");
     for name in ["new-order", "supply", "payment", "order-status", "delivery", "stock-level"] {
         let time = times.get(&format!("tpcc.{name}")).copied().unwrap_or_default();
         assert!(time.calls > 0 && time.mean_ns > 0.0, "{name}: {time:?}");

@@ -4,17 +4,28 @@ use crate::commands::UsageError;
 use crate::commands::output::{Output, grouped};
 use clap::Args;
 use punctual_load::summary::fmt_ns;
-use punctual_sim::bench::{CalibrationPoint, PointFit, ServiceModel, calibrate};
+use punctual_load::tpcc::Tpcc;
+use punctual_load::workload::Workload;
+use punctual_load::ycsb::{Mix, Ycsb};
+use punctual_sim::bench::{
+    CalibrationPoint, PointFit, ServiceModel, SimBenchConfig, SimBenchError, calibrate,
+    time_procedures,
+};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Transactions of each workload whose procedures are timed.
+const TIMED: u64 = 200_000;
+
 /// Fit the simulator's service times to runs of bench micro on this machine
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   punctual bench calibrate --out service.toml one.json two.json three.json
+  punctual bench calibrate --out service.toml --procedures *.json
 
 What comes out is for bench micro --engine sim --service FILE. Each file is the --json of a run of
 bench micro in a closed loop. The runs should differ in what costs: operations, messages in a frame,
@@ -28,6 +39,10 @@ pub(crate) struct CalibrateArgs {
     /// Also write the fit as JSON to FILE; with -, print JSON, and the table to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Also time the procedures of bench tpcc and bench ycsb on this machine, for some seconds
+    #[arg(long)]
+    procedures: bool,
 
     /// Reports of bench micro
     #[arg(value_name = "REPORT", required = true)]
@@ -52,8 +67,11 @@ pub(super) fn run(args: &CalibrateArgs) -> anyhow::Result<ExitCode> {
             CalibrationPoint::from_report(&name, &text).map_err(|error| usage(error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let fit =
+    let mut fit =
         calibrate(&points, &ServiceModel::default()).map_err(|error| usage(error.to_string()))?;
+    if args.procedures {
+        fit.model.procedures.extend(procedure_times().map_err(|error| usage(error.to_string()))?);
+    }
     fit.model.save(&args.out).map_err(|error| usage(error.to_string()))?;
     let document = json!({
         "schema": 1, "program": "bench calibrate", "model": fit.model,
@@ -61,6 +79,30 @@ pub(super) fn run(args: &CalibrateArgs) -> anyhow::Result<ExitCode> {
     });
     output.write(&table(&fit.points), &document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long the procedures of the workloads take here, on average, in nanoseconds.
+fn procedure_times() -> Result<BTreeMap<String, f64>, SimBenchError> {
+    let mut times = BTreeMap::new();
+    // What one shard supplies to another takes two of them.
+    add_times(&mut times, 2, &Tpcc { warehouses: 2, ..Tpcc::default() })?;
+    add_times(&mut times, 1, &Tpcc::default())?;
+    for mix in [Mix::A, Mix::F] {
+        add_times(&mut times, 1, &Ycsb { mix, ..Ycsb::default() })?;
+    }
+    Ok(times)
+}
+
+/// Those that a workload calls on so many shards; they replace what was timed before.
+fn add_times(
+    times: &mut BTreeMap<String, f64>,
+    shards: u16,
+    workload: &impl Workload,
+) -> Result<(), SimBenchError> {
+    let config = SimBenchConfig { shards, ..SimBenchConfig::default() };
+    let timed = time_procedures(&config, workload, TIMED, punctual_runtime::memory_hooks())?;
+    times.extend(timed.into_iter().map(|(name, time)| (name, time.mean_ns.round())));
+    Ok(())
 }
 
 fn document_of(fit: &PointFit) -> Value {

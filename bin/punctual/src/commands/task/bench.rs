@@ -61,9 +61,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     tasks: Option<u64>,
 
-    /// Queues that share the tasks, each on a thread of its own
+    /// Queues that share the tasks, each on a thread of its own, 64 at most
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: u16,
 
     /// Workers, each on a thread of its own

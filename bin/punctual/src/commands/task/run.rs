@@ -15,7 +15,8 @@ use anyhow::bail;
 use clap::Args;
 use punctual_dashboard::Source as DashboardSource;
 use punctual_runtime::tasks::{
-    QueueAddress, TaskClient, TaskDurability, TaskServer, TaskServerConfig, TaskWorkerHost,
+    QueueAddress, TaskClient, TaskDurability, TaskServer, TaskServerConfig, TaskServerError,
+    TaskWorkerHost,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -164,7 +165,8 @@ fn start_server(durability: TaskDurability) -> anyhow::Result<TaskServer> {
         backoff_min: Duration::from_millis(100),
         backoff_max: Duration::from_secs(10),
         ..TaskServerConfig::default()
-    })?;
+    })
+    .map_err(refused)?;
     for warning in server.warnings() {
         eprintln_line(&format!("warning: {warning}"));
     }
@@ -172,6 +174,22 @@ fn start_server(durability: TaskDurability) -> anyhow::Result<TaskServer> {
         eprintln_line(&recovery.to_string());
     }
     Ok(server)
+}
+
+/// Why there is no queue. Unlike a server, a run cannot have several of them.
+fn refused(error: TaskServerError) -> anyhow::Error {
+    match error {
+        TaskServerError::Queues { dir, there, .. } => {
+            let dir = dir.display();
+            let text = format!(
+                "the journals in {dir} are those of a server with --queues {there}, and a run has \
+                 one queue; give it another directory (--journal-dir), or submit the file to that \
+                 server (punctual task serve --queues {there} --journal-dir {dir})"
+            );
+            UsageError(text).into()
+        }
+        error => error.into(),
+    }
 }
 
 /// The one worker.

@@ -34,9 +34,10 @@ Whatever a client or worker was told is in the journal, and the server goes on f
 next start. Workers go on with what they run while it is away. Whoever can reach the server can run
 commands on its workers: at an address that others can reach it needs a token.
 
-Several queues look like one to clients and workers, which need not be told. Each has a thread and a
-journal of its own; tasks are spread over them by their text, and those of a job that have an id, or
-come after others, stay together in one. Their number is that which the journal was begun with.")]
+One queue is enough for tasks that are processes. Several look like one to clients and workers,
+which need not be told. Each has a thread and a journal of its own; tasks are spread over them by
+their text, and those of a job that have an id, or come after others, stay together in one. A server
+that goes on from its journal must have as many queues as at its first start.")]
 pub(crate) struct ServeArgs {
     /// Where to listen: HOST:PORT or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = DEFAULT, value_parser = parse)]
@@ -45,12 +46,13 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     token: TokenArgs,
 
-    /// Queues that share the tasks, each on a thread of its own; a journal has its number for good
+    /// Queues that share the tasks, each on a thread of its own, 64 at most; with a journal always
+    /// as many as at the first start
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: u16,
 
-    /// Keep the threads of the queues to these cores, one each, such as 0,1 (default: to none)
+    /// Keep the threads of the queues to these cores, one each, such as 0,1 (default: any)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     cores: Vec<usize>,
 
@@ -161,6 +163,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
     let is_durable = config.durability != TaskDurability::Memory;
     let interrupted = interrupt::install()?;
+    punctual_process::raise_file_limit();
     let server = TaskServer::start(config)?;
     for warning in server.warnings() {
         eprintln_line(&format!("warning: {warning}"));
@@ -278,8 +281,11 @@ mod tests {
         };
         assert_eq!(parse(&[]), (1, vec![]));
         assert_eq!(parse(&["--queues", "2", "--cores", "0,3"]), (2, vec![0, 3]));
-        let none = Options::try_parse_from(["test", "--queues", "0"]);
-        assert!(none.is_err_and(|error| error.to_string().contains("--queues")));
+        for wrong in ["0", "65"] {
+            let refused = Options::try_parse_from(["test", "--queues", wrong]);
+            let error = refused.expect_err("it must be refused").to_string();
+            assert!(error.contains("--queues") && error.contains("1..=64"), "{error}");
+        }
     }
 
     #[test]

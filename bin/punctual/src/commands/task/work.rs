@@ -35,7 +35,8 @@ pub(super) struct WorkArgs {
     #[arg(long, value_name = "N", value_parser = parse_cores)]
     cores: Option<u32>,
 
-    /// Tasks that wait here beyond those that run: auto (by how long they take), off, or a number
+    /// Tasks that wait here beyond those that run: auto (by how long they take), off, or a number;
+    /// where a server has several queues, each may have one here in any case
     #[arg(long, value_name = "N", default_value = "auto", value_parser = prefetch)]
     prefetch: Prefetch,
 

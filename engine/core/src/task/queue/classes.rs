@@ -182,14 +182,14 @@ impl Classes {
 
     /// Counts for the first task of each class that a picked one has overtaken it: if that comes
     /// after it, `has_no_room` says that it did not fit, and `may_have` that it might have been had
-    /// there. Returns those that were overtaken too often.
+    /// there. Returns those that were overtaken too often, and how often.
     pub(super) fn note_overtaken(
         &mut self,
         pick: &Pick,
         has_no_room: impl Fn(&Class) -> bool,
         is_current: impl Fn(Entry) -> bool,
         may_have: impl Fn(&Class, u64) -> bool,
-    ) -> Vec<Pick> {
+    ) -> Vec<(Pick, u32)> {
         let mut overdue = Vec::new();
         let Self { classes, live, .. } = self;
         for id in live.iter() {
@@ -204,8 +204,9 @@ impl Classes {
             if first.order() > pick.order() || !may_have(class, first.sequence) {
                 continue;
             }
-            if class.note_overtaken(&first) >= OVERTAKEN_MAX {
-                overdue.push(first);
+            let times = class.note_overtaken(&first);
+            if times >= OVERTAKEN_MAX {
+                overdue.push((first, times));
             }
         }
         overdue

@@ -387,8 +387,8 @@ impl Crew {
         }
     }
 
-    /// Lets the last of those that run at a worker count as waiting, unless all of them fit. Says its
-    /// priority.
+    /// Lets the last of those that run at a worker count as waiting, unless all of them fit. Says
+    /// its priority.
     fn demote(&mut self, table: &mut Table, classes: &Classes, index: u32) -> Option<i32> {
         let worker = self.get_mut(index)?;
         if worker.holds(worker.running(), worker.used_memory, worker.used_cores) {

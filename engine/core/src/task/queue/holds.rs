@@ -2,8 +2,9 @@
 //!
 //! Where small tasks take whatever gets free at once, one that needs much of a worker would wait
 //! for ever. So it is counted how often the first of each class is overtaken, and after a while one
-//! worker starts nothing more that comes after it, until it has room for it. Nothing of that is
-//! durable: a queue that goes on from its journal counts anew.
+//! worker starts nothing more that comes after it, until it has room for it. What runs there may
+//! run for very long, and nobody knows: after a while in vain it is another worker's turn. Nothing
+//! of that is durable: a queue that goes on from its journal counts anew.
 
 use super::TaskQueue;
 use super::book::Book;
@@ -13,6 +14,11 @@ use super::dispatch::is_current;
 use super::table::Table;
 use crate::SessionId;
 
+/// When a task was overtaken so many times as often as when its worker was chosen, another worker
+/// is held instead. It is a multiple so that each has more time than the one before: in the end
+/// enough, however long the tasks take that run there, unless they run for ever.
+const PATIENCE: u32 = 8;
+
 /// A worker that starts nothing that comes after a task. There is at most one a worker and one a
 /// class; some may be of no use any more, until they are released.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +27,8 @@ pub(super) struct Hold {
     pub(super) worker: u32,
     /// That of the worker: another one may get its index.
     pub(super) session: SessionId,
+    /// Once the task was overtaken so often another worker is held for it.
+    moves_at: u32,
 }
 
 impl Hold {
@@ -51,8 +59,10 @@ impl TaskQueue {
         self.holds.iter().find(|hold| hold.worker == worker).copied()
     }
 
-    /// Lets go of the workers whose task needs them no more. Says whether there were any.
+    /// Lets go of the workers whose task needs them no more. Says whether there were any, or one
+    /// was let go for another since the last time.
     pub(super) fn release_holds(&mut self) -> bool {
+        let has_moved = std::mem::take(&mut self.has_moved_hold);
         let before = self.holds.len();
         let Book { classes, crew, table, .. } = &mut self.book;
         self.holds.retain(|hold| {
@@ -63,7 +73,7 @@ impl TaskQueue {
             }
             is_needed
         });
-        self.holds.len() < before
+        has_moved || self.holds.len() < before
     }
 
     /// Counts whom a task has overtaken that a worker was just given, and holds a worker for each
@@ -76,14 +86,17 @@ impl TaskQueue {
         let is_current = |entry: Entry| is_current(table, entry);
         let may_have = |class: &Class, sequence: u64| crew.may_have(table, worker, class, sequence);
         let overdue = classes.note_overtaken(pick, has_no_room, is_current, may_have);
-        for task in &overdue {
-            self.hold_for(task);
+        for (task, times) in &overdue {
+            self.hold_for(task, *times);
         }
     }
 
-    /// Holds the worker that has most of what a task needs free, if there is one to be held.
-    fn hold_for(&mut self, task: &Pick) {
-        if self.holds.iter().any(|hold| hold.task.class == task.class) {
+    /// Holds the worker that has most of what a task needs free, if there is one to be held. If one
+    /// is held in vain, the next one.
+    fn hold_for(&mut self, task: &Pick, times: u32) {
+        let held = self.holds.iter().position(|hold| hold.task.class == task.class);
+        let before = held.map(|at| self.holds[at]);
+        if before.is_some_and(|hold| times < hold.moves_at) {
             return;
         }
         let Book { classes, crew, table, .. } = &self.book;
@@ -96,10 +109,22 @@ impl TaskQueue {
                 && self.hold_of(*index).is_none()
                 && crew.may_have(table, worker, class, task.sequence)
         });
-        let best = free.min_by_key(|(_, worker)| worker.missing_milli(class));
+        let best = match before {
+            // In turns, so that it is not the same two again and again.
+            Some(hold) => free.min_by_key(|(index, _)| (*index <= hold.worker, *index)),
+            None => free.min_by_key(|(_, worker)| worker.missing_milli(class)),
+        };
         let Some((worker, session)) = best.map(|(index, worker)| (index, worker.session)) else {
             return;
         };
-        self.holds.push(Hold { task: *task, worker, session });
+        let moves_at = times.saturating_mul(PATIENCE);
+        let hold = Hold { task: *task, worker, session, moves_at };
+        let Some(at) = held else { return self.holds.push(hold) };
+        let old = std::mem::replace(&mut self.holds[at], hold);
+        self.has_moved_hold = true;
+        if let Some(worker) = self.book.crew.get_mut(old.worker) {
+            // What it could not have so far it can have now.
+            worker.starved_at = [None; 2];
+        }
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 mod throttle;
 mod types;
 
-use crate::Nanos;
+use crate::{Nanos, ShardId};
 use admission::Admission;
 use prefetch::PrefetchEstimator;
 use punctual_wire::task::ReturnReason;
@@ -256,6 +256,13 @@ impl TaskWorker {
         self.draining_since.is_some()
             && self.runs.running() == 0
             && self.sessions.iter().all(Session::is_settled)
+    }
+
+    /// Whether a worker that drains need not wait for a queue, unless something runs: it has
+    /// acknowledged everything and gives nothing more, or could not be reached for too long.
+    #[must_use]
+    pub fn is_settled(&self, queue: ShardId) -> bool {
+        self.sessions.get(usize::from(queue.0)).is_none_or(Session::is_settled)
     }
 
     /// What was counted.

@@ -196,7 +196,7 @@ impl Runs {
     }
 
     /// From now on there are so many queues. What still runs of one that is gone takes room from
-    /// all that are left.
+    /// those that are left. One alone is not told: what it gives too early waits here.
     pub(super) fn set_queues(&mut self, count: usize) {
         self.occupied = Occupancy::default();
         self.occupied_by.clear();

@@ -359,8 +359,8 @@ impl Session {
     }
 }
 
-/// Says which leases of the queue the worker has, in one go: what has ended by now was reported just
-/// before, and what ends later is one of these.
+/// Says which leases of the queue the worker has, in one go: what has ended by now was reported
+/// just before, and what ends later is one of these.
 fn write_leases(facts: &Facts<'_>, out: &mut BatchWriter) -> usize {
     let mut written = 1;
     for (task, attempt) in facts.runs.held(facts.queue) {

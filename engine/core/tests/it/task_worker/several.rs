@@ -240,12 +240,14 @@ fn a_draining_worker_waits_for_a_queue_that_is_away_but_not_for_ever() {
     rig.worker.on_link_down(rig.now, SECOND);
     rig.worker.drain(rig.now);
     rig.said_to(FIRST);
+    assert!(!rig.worker.is_settled(FIRST), "it has not said that it gives nothing more");
     rig.push(&[QueuePush::Drain]);
+    assert!(rig.worker.is_settled(FIRST) && !rig.worker.is_settled(SECOND));
     rig.pass_ms(PATIENCE_MS - 1);
     assert!(!rig.worker.is_finished());
     assert_eq!(rig.worker.next_deadline(), Some(rig.now + Duration::from_millis(1).into()));
     rig.pass_ms(1);
-    assert!(rig.worker.is_finished());
+    assert!(rig.worker.is_finished() && rig.worker.is_settled(SECOND));
     assert_eq!(rig.worker.stats().unacked_lost, 1);
     rig.worker.on_expired(rig.now, SECOND);
     assert_eq!(rig.worker.stats().unacked_lost, 1, "counted once");

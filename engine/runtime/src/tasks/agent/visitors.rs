@@ -31,13 +31,19 @@ impl TaskAgent {
         self.connections.push(Connection::new(now, link));
     }
 
-    /// Shows the oldest stranger out if there are as many as there may be.
+    /// Shows the oldest stranger out if there are as many as there may be, unless it has said hello
+    /// by now. Many come at once, one link of each for every queue, and nobody has listened yet.
     fn make_room(&mut self, now: Nanos) {
         let since = self.connections.iter().map(Connection::stranger_since);
-        if let Some(at) = surplus_stranger(since) {
-            let link = self.connections[at].link.as_mut();
-            let end = reject(link, CloseReason::HandshakeTimeout);
-            self.close(now, at, &end);
+        let Some(at) = surplus_stranger(since) else { return };
+        match self.shake(now, at) {
+            Ok(0) => {
+                let link = self.connections[at].link.as_mut();
+                let end = reject(link, CloseReason::HandshakeTimeout);
+                self.close(now, at, &end);
+            }
+            Ok(_) => {}
+            Err(parting) => self.part(now, at, &parting),
         }
     }
 

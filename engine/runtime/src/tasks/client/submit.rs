@@ -145,9 +145,9 @@ impl<I: Iterator<Item = OwnedSpec>> Submission<I> {
         if windows.all(|(window, line)| window.is_over(line, self.is_stopped)) {
             return Ok(Step::Done(()));
         }
-        for (window, line) in self.windows.iter().zip(lines.iter_mut()) {
+        for (window, line) in self.windows.iter().zip(lines.iter()) {
             if window.is_late(line, now) {
-                return Err(window.give_up(line));
+                return Err(window.why_late(line));
             }
         }
         let told_at = self.told_at + PROGRESS_INTERVAL.into();
@@ -179,7 +179,14 @@ impl TaskClient {
         let spread = Spread::new(self.queues(), &name.unwrap_or_default());
         let now = self.lines[0].now();
         let mut submission = Submission::new(now, job, spread, queues, tasks.into_iter());
-        self.run(|lines, now| submission.step(lines, now, &mut progress))?;
+        let outcome = self.run(|lines, now| submission.step(lines, now, &mut progress));
+        if let Err(error) = outcome {
+            // One queue is enough for that, and others may be about to answer.
+            for (window, line) in submission.windows.iter().zip(&mut self.lines) {
+                window.give_up(line);
+            }
+            return Err(error);
+        }
         submission.report.refused.sort_unstable_by_key(|(index, _)| *index);
         Ok(submission.report)
     }

@@ -224,16 +224,20 @@ impl Window {
         !self.is_empty() && line.is_up() && now.since(self.moved_at) >= line.patience()
     }
 
-    /// Nothing was settled for too long.
-    pub(super) fn give_up(&self, line: &mut Line) -> TaskClientError {
-        if !self.sent.is_empty() {
-            // Answers that come after all must not be taken for others.
-            line.reset();
-        }
+    /// Why nothing was settled for too long.
+    pub(super) fn why_late(&self, line: &Line) -> TaskClientError {
         let (address, patience) = (line.address(), line.patience());
         match self.no_room {
             Some(reason) => TaskClientError::NoRoom { address, reason, patience },
             None => line.no_answer(),
+        }
+    }
+
+    /// Nobody waits any more for what is under way. Answers that come after all must not be taken
+    /// for others.
+    pub(super) fn give_up(&self, line: &mut Line) {
+        if !self.sent.is_empty() {
+            line.reset();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Servers with several queues: how these are reached, and what is left of them.
 
 use super::crew::submit_to_all;
+use super::hostile::{frames, hello, listen};
 use super::*;
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -8,7 +9,7 @@ use crate::config::{ClockSource, JournalBackend};
 use crate::counters::Counter;
 use crate::engine::random;
 use crate::links::Route;
-use crate::shard_agent::ShardControl;
+use crate::shard_agent::{HANDSHAKE_TIMEOUT, STRANGERS_MAX, ShardControl};
 use crate::tasks::address::{QueueDoor, hash_of};
 use crate::tasks::agent::{Farm, TaskAgent};
 use crate::tasks::config::FIRST;
@@ -18,7 +19,9 @@ use punctual_link::{
     ClientHandshake, Endpoint, HandshakeError, Identity, Link, LinkError, Listener, ParkHandle,
     Parker, StreamLink,
 };
-use punctual_wire::{BatchWriter, CloseReason, Features, Role};
+use punctual_wire::{BatchWriter, CloseReason, Features, Handshake, Hello, Role};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -132,7 +135,7 @@ struct First {
 impl First {
     fn new() -> Self {
         let core = Arc::clone(Parker::new().expect("a place to sleep").handle().waker());
-        let (control, receiver) = flume::bounded(1);
+        let (control, receiver) = flume::bounded(2 * STRANGERS_MAX);
         let (other, second) = flume::bounded(1);
         let doors = [control, other].map(|control| QueueDoor { control, core: Arc::clone(&core) });
         let config = TaskServerConfig { queues: 2, ..TaskServerConfig::default() };
@@ -151,11 +154,44 @@ impl First {
         StreamLink::connect(&endpoint, LIMITS, BATCH_MAX).expect("it listens")
     }
 
+    /// What somebody says to be a client of a queue.
+    fn handshake(&self, queue: u16) -> ClientHandshake {
+        let (cluster, features) = (self.farm.hash, Features::default());
+        let identity = Identity { session: random(), cluster, features };
+        ClientHandshake::new(&identity, Role::TaskClient, queue, 0, 0)
+    }
+
+    /// The end here of the link of whoever connected.
+    fn accept(&mut self) -> StreamLink {
+        let start = Instant::now();
+        loop {
+            if let Some(far) = self.listener.accept().expect("the system allows it") {
+                return far;
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody comes");
+            std::thread::yield_now();
+        }
+    }
+
+    fn attach(&self, far: impl Link + 'static) {
+        self.farm.doors[0].attach(Box::new(far)).expect("room for all");
+    }
+
     fn turn(&mut self, wrap: impl Fn(Box<dyn Link>) -> Box<dyn Link>) {
         if let Some(far) = self.listener.accept().expect("the system allows it") {
             self.farm.doors[0].attach(wrap(Box::new(far))).expect("room for one");
         }
         self.agent.do_work(self.clock.now());
+    }
+
+    /// Does turns until somebody is sent on.
+    fn until_sent_on(&mut self) {
+        let start = Instant::now();
+        while self.second.is_empty() {
+            assert!(start.elapsed() < PATIENCE, "nobody is sent on");
+            self.turn(|link| link);
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -222,9 +258,7 @@ impl Link for Trickle {
 fn a_visitor_whose_hello_arrives_between_two_looks_is_sent_on_as_well() {
     let mut first = First::new();
     let mut near = first.connect();
-    let identity =
-        Identity { session: random(), cluster: first.farm.hash, features: Features::default() };
-    let mut handshake = ClientHandshake::new(&identity, Role::TaskClient, 1, 0, 0);
+    let mut handshake = first.handshake(1);
     let start = Instant::now();
     while first.second.is_empty() {
         assert!(start.elapsed() < PATIENCE, "it is not sent on");
@@ -232,6 +266,66 @@ fn a_visitor_whose_hello_arrives_between_two_looks_is_sent_on_as_well() {
         assert!(answer.is_none(), "the first queue has nothing to say to it");
         first.turn(|link| Box::new(Trickle { link, looks: 0 }));
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_hello_that_comes_in_pieces_is_sent_on_when_it_is_whole_and_not_waited_for_for_ever() {
+    let mut first = First::new();
+    let bytes = frames(|out| {
+        let hello = hello(Role::TaskClient, first.farm.hash);
+        Handshake::write_hello(out, &Hello { shard: 1.into(), ..hello });
+    });
+    let (most, rest) = bytes.split_at(bytes.len() - 1);
+    let endpoint = first.listener.endpoint().expect("a port");
+    let Endpoint::Tcp(address) = endpoint else { panic!("{endpoint} is no TCP address") };
+    let mut streams = [(); 2].map(|()| TcpStream::connect(address).expect("it listens"));
+    for stream in &mut streams {
+        stream.write_all(most).expect("it takes our bytes");
+        let mut far = first.accept();
+        let start = Instant::now();
+        while far.poll().expect("nobody hangs up") == 0 {
+            assert!(start.elapsed() < PATIENCE, "nothing arrives");
+            std::thread::yield_now();
+        }
+        first.attach(far);
+    }
+    let [mut slow, silent] = streams;
+    for _ in 0..10 {
+        first.turn(|link| link);
+    }
+    assert!(first.second.is_empty(), "nobody has said where it wants to go");
+    slow.write_all(rest).expect("it takes our bytes");
+    first.until_sent_on();
+    let late = HANDSHAKE_TIMEOUT + Duration::from_secs(1);
+    first.agent.do_work(first.clock.now() + late.into());
+    assert_eq!(listen(silent).1, Some(CloseReason::HandshakeTimeout));
+    assert_eq!(first.second.len(), 1, "the other waits for its queue");
+}
+
+#[test]
+fn nobody_who_has_said_hello_is_shown_out_for_others_who_come_at_the_same_time() {
+    let mut first = First::new();
+    let mut visitors = Vec::new();
+    for _ in 0..=STRANGERS_MAX {
+        let (mut near, mut handshake) = (first.connect(), first.handshake(0));
+        let mut far = first.accept();
+        let start = Instant::now();
+        while far.poll().expect("nobody hangs up") == 0 {
+            assert!(handshake.step(&mut near, LIMITS).expect("nobody hangs up").is_none());
+            assert!(start.elapsed() < PATIENCE, "its hello does not arrive");
+            std::thread::yield_now();
+        }
+        first.attach(far);
+        visitors.push((near, handshake));
+    }
+    let start = Instant::now();
+    for (near, handshake) in &mut visitors {
+        while handshake.step(near, LIMITS).expect("nobody is shown out").is_none() {
+            assert!(start.elapsed() < PATIENCE, "nobody answers");
+            first.turn(|link| link);
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 /// The frames that were heard before a link was closed, and the reason.
-type Heard = (Vec<FrameKind>, Option<CloseReason>);
+pub(super) type Heard = (Vec<FrameKind>, Option<CloseReason>);
 
 /// A hello of ours, without features.
-fn hello(role: Role, hash: u64) -> Hello {
+pub(super) fn hello(role: Role, hash: u64) -> Hello {
     Hello {
         magic: MAGIC.into(),
         version: VERSION.into(),
@@ -29,7 +29,7 @@ fn hello(role: Role, hash: u64) -> Hello {
 }
 
 /// The bytes that `write` puts into frames.
-fn frames(write: impl FnOnce(&mut BatchWriter)) -> Vec<u8> {
+pub(super) fn frames(write: impl FnOnce(&mut BatchWriter)) -> Vec<u8> {
     let mut out = BatchWriter::new(LIMITS, BATCH_MAX, false);
     write(&mut out);
     out.seal();
@@ -40,8 +40,13 @@ fn frames(write: impl FnOnce(&mut BatchWriter)) -> Vec<u8> {
 fn say(endpoint: &Endpoint, bytes: &[u8]) -> Heard {
     let Endpoint::Tcp(address) = endpoint else { panic!("{endpoint} is no TCP address") };
     let mut stream = TcpStream::connect(address).expect("somebody listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
     stream.write_all(bytes).expect("the server takes our bytes");
+    listen(stream)
+}
+
+/// Listens to the end.
+pub(super) fn listen(mut stream: TcpStream) -> Heard {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
     let (mut heard, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         match stream.read(&mut chunk) {

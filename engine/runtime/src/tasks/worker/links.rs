@@ -75,10 +75,6 @@ impl WorkerLinks {
         self.lines.iter().all(|line| line.link.is_up())
     }
 
-    pub(super) fn any_up(&self) -> bool {
-        self.lines.iter().any(|line| line.link.is_up())
-    }
-
     /// Why the first of those that are down is.
     pub(super) fn why_down(&self) -> Option<&str> {
         self.lines.iter().find_map(|line| line.why_down.as_deref())
@@ -165,6 +161,6 @@ mod tests {
         assert!(links.why_down().is_some_and(|why| why.contains("no/such/socket")));
         links.resize(1);
         assert!(links.next_deadline() > Some(now), "the first link stays as it was");
-        assert!(!links.any_up());
+        assert!(!links.all_up());
     }
 }

@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const MEMORY_MAX: u64 = 1 << 40;
 /// Bytes of a payload that are not the command.
 const HEAD_BYTES: usize = 64;
-/// 2^64 by the golden ratio: its multiples lie evenly, however many they are.
+/// 2^64 divided by the golden ratio: its multiples lie evenly, however many they are.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The jobs of a bench, and of the tasks that are there before: in a queue of its own, and at a
 /// server, where others have jobs as well.
@@ -368,8 +368,8 @@ fn remove(client: &mut TaskClient, jobs: [JobId; 2]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The key of the task with this number. Like that of any task it tells which queue has it, so it
-/// is spread over all that there could be, and each number has another one.
+/// The key of the task with this number, another one for each. Which queue has a task follows from
+/// its key, so these are spread over all that keys can be.
 fn key(number: u64) -> TaskKey {
     let spread = number.wrapping_mul(GOLDEN);
     TaskKey((u128::from(spread) << 64) | u128::from(number))

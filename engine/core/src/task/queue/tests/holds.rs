@@ -175,6 +175,31 @@ fn one_worker_is_held_for_tasks_of_a_kind_and_when_it_is_gone_another_one() {
 }
 
 #[test]
+fn a_worker_that_is_held_in_vain_is_let_go_and_another_one_is_held() {
+    let mut rig = Rig::new();
+    let client = rig.client();
+    let job = rig.job(client, "job");
+    rig.submit(client, &[draft(job, 1).memory(1)]);
+    let a = rig.worker("a", with(10));
+    assert_eq!(sequences(&rig.runs(&a)), [1]);
+    let mut b = rig.worker("b", with(10));
+    rig.submit(client, &[draft(job, 2).memory(10)]);
+    let second = rig.runs(&b)[0];
+    rig.submit(client, &[draft(job, 3).memory(10)]);
+    rig.submit(client, &small(job, 4..=103));
+    let started = rig.runs(&a).len() + rig.heard_runs(&b).len();
+    assert_eq!((started, holders(&rig)), (100, vec![a.session]), "most of it is free");
+    // What runs there does not end, and at the other worker eight times 64 have overtaken it.
+    rig.submit(client, &small(job, 104..=603));
+    let (here, there) = (rig.runs(&a).len(), rig.heard_runs(&b).len());
+    assert_eq!((here + there, holders(&rig)), (500, vec![b.session]));
+    assert!(here > 0, "it was let go at once");
+    rig.report(&mut b, second, exited(0));
+    assert_eq!(sequences(&rig.runs(&b)), [3]);
+    assert_eq!(holders(&rig), []);
+}
+
+#[test]
 fn two_kinds_of_tasks_that_need_much_get_a_worker_each() {
     let mut rig = Rig::new();
     let client = rig.client();
