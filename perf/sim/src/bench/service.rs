@@ -20,14 +20,14 @@ const CALL_NS: f64 = 1_000.0;
 /// The procedures of the workloads that come with the program: what a call takes on average, as
 /// [`super::time_procedures()`] says on the machine of [`ServiceModel::default`].
 const PROCEDURES: [(&str, f64); 8] = [
-    ("tpcc.new-order", 4_800.0),
-    ("tpcc.supply", 2_400.0),
-    ("tpcc.payment", 1_100.0),
-    ("tpcc.order-status", 600.0),
-    ("tpcc.delivery", 12_000.0),
-    ("tpcc.stock-level", 8_000.0),
-    ("ycsb.update", 500.0),
-    ("ycsb.rmw", 550.0),
+    ("tpcc.new-order", 5_500.0),
+    ("tpcc.supply", 3_000.0),
+    ("tpcc.payment", 1_900.0),
+    ("tpcc.order-status", 2_640.0),
+    ("tpcc.delivery", 8_200.0),
+    ("tpcc.stock-level", 8_700.0),
+    ("ycsb.update", 760.0),
+    ("ycsb.rmw", 900.0),
 ];
 
 /// What a shard needs, in nanoseconds.

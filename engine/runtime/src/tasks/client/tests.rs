@@ -362,7 +362,7 @@ fn a_client_finds_its_server_again_if_it_has_as_many_queues_as_before() {
             let error = client.jobs().expect_err("tasks are spread otherwise now");
             assert!(matches!(&error, TaskClientError::Queues { before: 2, .. }), "{error}");
             let message = error.to_string();
-            assert!(message.ends_with(" queues now and had 2 before; start this again"), "{error}");
+            assert!(message.ends_with(" now and was 2 before; start this again"), "{error}");
             assert!(!error.is_usage());
         }
         assert_eq!(self::client(&remote(&server)).queues(), queues);
