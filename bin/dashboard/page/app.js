@@ -216,7 +216,8 @@ const blockTables = {
     part, perSecond("Ended a second"), of("Unfinished", "tasks_unfinished"),
     size("Memory", "task_bytes"), number("Links", (block) => count(links(block))),
     of("Given out", "tasks_leased"), of("Expired", "tasks_expired"),
-    of("Returned", "tasks_returned"), of("Recalled", "tasks_recalled"), ...journal,
+    of("Returned", "tasks_returned"), of("Recalled", "tasks_recalled"),
+    of("Held workers", "task_holds"), ...journal,
   ]],
 };
 

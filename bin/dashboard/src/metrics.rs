@@ -12,7 +12,7 @@ pub(crate) use text::MEDIA_TYPE;
 use text::{Exposition, Kind};
 
 /// Counters that are values of the moment, or of the worst moment, rather than sums.
-const GAUGES: [Counter; 14] = [
+const GAUGES: [Counter; 15] = [
     Counter::Held,
     Counter::Keys,
     Counter::StoreBytes,
@@ -23,6 +23,7 @@ const GAUGES: [Counter; 14] = [
     Counter::TasksUnfinished,
     Counter::TaskBytes,
     Counter::TaskWorkers,
+    Counter::TaskHolds,
     Counter::NetworkLinks,
     Counter::NetworkErrorP50Ns,
     Counter::NetworkErrorP99Ns,

@@ -150,6 +150,8 @@ counters! {
     TaskBytes = "task_bytes",
     /// Workers that a queue knows now.
     TaskWorkers = "task_workers",
+    /// Workers that a queue holds now for a task that needs more than is free there.
+    TaskHolds = "task_holds",
     /// Probes sent.
     ProbesSent = "probes_sent",
     /// Probes without an answer.

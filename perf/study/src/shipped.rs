@@ -37,6 +37,7 @@ shipped![
     "durability",
     "sim-wan",
     "sim-scale",
+    "sim-tpcc",
 ];
 
 /// The text of an experiment file.

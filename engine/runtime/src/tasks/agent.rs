@@ -361,6 +361,7 @@ impl Agent for TaskAgent {
         block.set(Counter::TasksUnfinished, self.queue.counts().unfinished());
         block.set(Counter::TaskBytes, self.queue.bytes());
         block.set(Counter::TaskWorkers, self.queue.workers() as u64);
+        block.set(Counter::TaskHolds, self.queue.held_workers() as u64);
         if let Some(journal) = &self.journal {
             publish_journal(journal, self.lag_max, block);
         }

@@ -139,3 +139,28 @@ pub enum QueuePush<'a> {
     /// To a worker: finish what runs, give the rest back and stop.
     Drain,
 }
+
+impl QueuePush<'_> {
+    /// The request of a client that it answers, if it answers one.
+    #[must_use]
+    pub fn request(&self) -> Option<u32> {
+        match *self {
+            Self::JobOpened { request, .. }
+            | Self::Progress { request, .. }
+            | Self::Row { request, .. }
+            | Self::JobRow { request, .. }
+            | Self::WorkerRow { request, .. }
+            | Self::End { request, .. }
+            | Self::Fault { request, .. }
+            | Self::Latencies { request, .. } => Some(request),
+            Self::Submitted { .. }
+            | Self::Refused { .. }
+            | Self::Enlisted { .. }
+            | Self::Lease { .. }
+            | Self::Recall { .. }
+            | Self::Cancel { .. }
+            | Self::Acked { .. }
+            | Self::Drain => None,
+        }
+    }
+}

@@ -321,6 +321,7 @@ fn queues_sheet(blocks: &[&Block]) -> Sheet {
             count(block.get("tasks_expired")),
             count(block.get("tasks_returned")),
             count(block.get("tasks_recalled")),
+            count(block.get("task_holds")),
             journal(block),
         ]
     };
@@ -334,6 +335,7 @@ fn queues_sheet(blocks: &[&Block]) -> Sheet {
         "expired",
         "returned",
         "recalled",
+        "held workers",
         "journal lag",
     ];
     Sheet::new(head, blocks.iter().map(row))

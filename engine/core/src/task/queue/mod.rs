@@ -265,6 +265,12 @@ impl TaskQueue {
         self.book.crew.len()
     }
 
+    /// Workers that are held for a task that needs more than is free there.
+    #[must_use]
+    pub fn held_workers(&self) -> usize {
+        self.holds.len()
+    }
+
     /// Leases that wait at their workers.
     #[must_use]
     pub fn ahead(&self) -> u64 {

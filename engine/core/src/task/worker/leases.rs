@@ -209,16 +209,8 @@ fn check_queue(task: TaskId, queue: ShardId) -> Result<(), WireError> {
 /// The refusal of a message for clients: this worker has asked nothing that it could answer.
 fn not_for_a_worker(push: &QueuePush<'_>) -> WireError {
     let value = match *push {
-        QueuePush::JobOpened { request, .. }
-        | QueuePush::Progress { request, .. }
-        | QueuePush::Row { request, .. }
-        | QueuePush::JobRow { request, .. }
-        | QueuePush::WorkerRow { request, .. }
-        | QueuePush::Latencies { request, .. }
-        | QueuePush::End { request, .. }
-        | QueuePush::Fault { request, .. } => request.into(),
         QueuePush::Submitted { ticket, .. } | QueuePush::Refused { ticket, .. } => ticket,
-        _ => 0,
+        _ => push.request().map_or(0, u64::from),
     };
     WireError::UnknownValue { what: "the request that a message to a worker answers", value }
 }

@@ -28,21 +28,6 @@ pub(super) enum Repeat {
 /// What a queue says in the end: what its answers come to, or that it does nothing.
 pub(super) type Answer<T> = Result<T, TaskFault>;
 
-/// The question that an answer belongs to.
-fn request_of(push: &QueuePush<'_>) -> Option<u32> {
-    match *push {
-        QueuePush::JobOpened { request, .. }
-        | QueuePush::Progress { request, .. }
-        | QueuePush::Row { request, .. }
-        | QueuePush::JobRow { request, .. }
-        | QueuePush::WorkerRow { request, .. }
-        | QueuePush::Latencies { request, .. }
-        | QueuePush::End { request, .. }
-        | QueuePush::Fault { request, .. } => Some(request),
-        _ => None,
-    }
-}
-
 /// A question under way to one queue.
 struct Question<T> {
     /// Which queue.
@@ -66,7 +51,7 @@ impl<T> Question<T> {
         let Self { request, asked, answer, .. } = self;
         let request = *request;
         let mut work = line.turn(now, &mut |push| {
-            if answer.is_some() || request_of(push) != Some(request) {
+            if answer.is_some() || push.request() != Some(request) {
                 return;
             }
             *answer = match push {
