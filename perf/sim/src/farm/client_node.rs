@@ -237,14 +237,14 @@ impl Life {
             }
             _ if env.tuning.drains > 0 => {
                 let name = format!("w{}", 1 + env.rng.below(6));
-                self.to_all(|request| ToQueue::StopWorker { request, name: name.as_bytes() });
+                self.ask_all(|request| ToQueue::StopWorker { request, name: name.as_bytes() });
             }
             _ => {}
         }
     }
 
     /// Asks all queues the same, as far as they can be reached.
-    fn to_all<'a>(&mut self, question: impl Fn(u32) -> ToQueue<'a>) {
+    fn ask_all<'a>(&mut self, question: impl Fn(u32) -> ToQueue<'a>) {
         for line in self.lines.iter_mut().filter(|line| line.conn.is_some()) {
             let request = line.request(Asked::Other);
             question(request).write(&mut line.out);
@@ -262,7 +262,7 @@ impl Life {
             let states = StateSet::NONE.with(TaskState::Failed);
             let selection = Selection { states, ..Selection::default() };
             let verb = Verb::Retry;
-            return self.to_all(|request| ToQueue::Control { request, verb, selection });
+            return self.ask_all(|request| ToQueue::Control { request, verb, selection });
         }
         let line = &mut self.lines[usize::from(task.shard())];
         if line.conn.is_some() {
