@@ -342,8 +342,8 @@ fn usable(dir: &Path) -> io::Result<PathBuf> {
     dir.canonicalize()
 }
 
-/// Lets this process open as many files as it may, up to 65,536: a worker needs three for each task,
-/// a server one for each connection. Tasks get the limit as it was.
+/// Lets this process open as many files as it may, up to 65,536: a worker needs three for each
+/// task, a server one for each connection. Tasks get the limit as it was.
 pub fn raise_file_limit() {
     let _ = limit_of_tasks();
 }
