@@ -5,9 +5,9 @@
 # usage: perf/scripts/calibrate.sh OUT.toml [SECONDS]
 #
 # Ten runs of bench micro over loopback TCP, of SECONDS each (default 3) and a second before that; then the procedures of
-# the workloads are timed. Nothing else should
-# run meanwhile. OUT.toml must not be there yet; punctual bench micro --engine sim --service OUT.toml uses it. PUNCTUAL
-# names the program (default: target/release/punctual of the checkout, which cargo build --release makes).
+# the workloads are timed. Nothing else should run meanwhile. OUT.toml must not be there yet; punctual bench WORKLOAD
+# --engine sim --service OUT.toml uses it. PUNCTUAL names the program (default: target/release/punctual of the checkout,
+# which cargo build --release makes).
 set -euo pipefail
 export LC_ALL=C
 case "${1:-}" in

@@ -93,6 +93,7 @@ Examples:
   punctual bench tpcc                                    one warehouse on one shard
   punctual bench tpcc --warehouses 4 --shards 2          the standard's share of remote ones
   punctual bench tpcc --warehouses 2 --shards 2 --remote-items 0.5
+  punctual bench tpcc --warehouses 12 --shards 12 --items 10000 --engine sim --network three-regions
 
 No terminals and no think times: the figures are transactions a second, not tpmC.";
 

@@ -1,12 +1,9 @@
 //! Where everybody is, and how long a frame takes from one place to another.
 
-use super::random::{scaled_normal, scaled_pareto};
+use super::random::{JITTERS_MAX, scaled_normal, scaled_pareto};
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// No frame takes longer than the delay and so many times the jitter.
-const JITTERS_MAX: u64 = 4;
 
 /// How the delays of single frames are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,7 +59,7 @@ impl SimPath {
     }
 
     fn longest_ns(&self) -> u64 {
-        self.delay_ns.saturating_add(self.jitter_ns.saturating_mul(JITTERS_MAX))
+        self.delay_ns.saturating_add(self.jitter_ns.saturating_mul(JITTERS_MAX.into()))
     }
 }
 

@@ -11,7 +11,9 @@ const CURVE: u64 = 1_476_737_552;
 const SIGMA_BITS: u32 = 16;
 /// No number is further from the middle than so many jitters: where the tables of netem end, and
 /// the emulated networks of the engine.
-const SPREAD_MAX: i64 = 4 << SIGMA_BITS;
+pub(super) const JITTERS_MAX: u32 = 4;
+/// The same in the numbers of [`normal`] and [`pareto`].
+const SPREAD_MAX: i64 = (JITTERS_MAX as i64) << SIGMA_BITS;
 /// Twelve times the middle of 16 bits.
 const TWELVE_MIDDLES: i64 = 6 * 0xffff;
 /// Mean of `u^(-1/3)` for a uniform `u`, in 16 binary digits.

@@ -8,13 +8,11 @@ use super::clerk;
 use super::config::SimBenchConfig;
 use punctual_core::{Completion, Transaction};
 use punctual_load::workload::{Generator, Place, Sum, Workload};
-use punctual_wire::Limits;
+use punctual_wire::{Limits, TxnSequence};
 
 /// Up to so many coordinators each have a generator of their own; more share as many, as long as
 /// that leaves slots for all of them.
 const GENERATORS: u32 = 64;
-/// Slots of a generator: they are numbered by 16 bits.
-const SLOTS_MAX: u32 = 1 << 16;
 
 /// A generator and its free slots.
 #[derive(Debug)]
@@ -34,7 +32,7 @@ pub(super) struct Sources<G> {
 impl<G: Generator> Sources<G> {
     pub(super) fn new<W: Workload<Generator = G>>(workload: &W, config: &SimBenchConfig) -> Self {
         let SimBenchConfig { coordinators, in_flight, .. } = *config;
-        let each = coordinators.div_ceil(GENERATORS).min(SLOTS_MAX / in_flight).max(1);
+        let each = coordinators.div_ceil(GENERATORS).min(TxnSequence::SLOTS_MAX / in_flight).max(1);
         let slots = (each * in_flight).max(clerk::IN_FLIGHT);
         let workers = u64::from(coordinators.div_ceil(each));
         let source = |worker| {

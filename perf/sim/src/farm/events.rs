@@ -1,7 +1,7 @@
 //! What will happen on the farm, in the order of true time.
 
 use super::net::Content;
-use std::collections::BTreeMap;
+use crate::queue::Queue;
 
 /// Something that happens to somebody. Nodes and links go by number (see
 /// [`Layout`](super::layout::Layout)).
@@ -41,26 +41,7 @@ pub(super) enum Trouble {
 }
 
 /// The events to come.
-#[derive(Debug, Default)]
-pub(super) struct Events {
-    /// What was planned first happens first among those of the same moment.
-    planned: BTreeMap<(i64, u64), Event>,
-    count: u64,
-}
-
-impl Events {
-    pub(super) fn plan(&mut self, at: i64, event: Event) {
-        self.count += 1;
-        self.planned.insert((at, self.count), event);
-    }
-
-    /// The next event that happens before `limit`, and when.
-    pub(super) fn next_before(&mut self, limit: i64) -> Option<(i64, Event)> {
-        let entry = self.planned.first_entry()?;
-        let (at, _) = *entry.key();
-        (at < limit).then(|| (at, entry.remove()))
-    }
-}
+pub(super) type Events = Queue<Event>;
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
-    /// What runs the transactions
+    /// What runs the transactions: the engine, or a simulation of it in virtual time
     #[arg(long, value_enum, default_value = "real")]
     pub(super) engine: EngineArg,
 

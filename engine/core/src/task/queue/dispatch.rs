@@ -70,15 +70,17 @@ impl TaskQueue {
             return 0;
         }
         let mut work = 0;
-        self.release_holds();
         loop {
+            // Where what a worker was held for has been given out it may have others again.
+            self.release_holds();
+            let mut given = 0;
             for pass in [Pass::Run, Pass::Ahead] {
                 if self.book.classes.len() > 0 {
-                    work += self.serve(pass);
+                    given += self.serve(pass);
                 }
             }
-            // Where what a worker was held for has been given out it may have others again.
-            if !self.release_holds() {
+            work += given;
+            if given == 0 || self.holds.is_empty() {
                 break;
             }
         }

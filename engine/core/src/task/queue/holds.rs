@@ -59,11 +59,8 @@ impl TaskQueue {
         self.holds.iter().find(|hold| hold.worker == worker).copied()
     }
 
-    /// Lets go of the workers whose task needs them no more. Says whether there were any, or one
-    /// was let go for another since the last time.
-    pub(super) fn release_holds(&mut self) -> bool {
-        let has_moved = std::mem::take(&mut self.has_moved_hold);
-        let before = self.holds.len();
+    /// Lets go of the workers whose task needs them no more.
+    pub(super) fn release_holds(&mut self) {
         let Book { classes, crew, table, .. } = &mut self.book;
         self.holds.retain(|hold| {
             let is_needed = hold.is_needed(classes, crew, table);
@@ -73,7 +70,6 @@ impl TaskQueue {
             }
             is_needed
         });
-        has_moved || self.holds.len() < before
     }
 
     /// Counts whom a task has overtaken that a worker was just given, and holds a worker for each
@@ -121,7 +117,6 @@ impl TaskQueue {
         let hold = Hold { task: *task, worker, session, moves_at };
         let Some(at) = held else { return self.holds.push(hold) };
         let old = std::mem::replace(&mut self.holds[at], hold);
-        self.has_moved_hold = true;
         if let Some(worker) = self.book.crew.get_mut(old.worker) {
             // What it could not have so far it can have now.
             worker.starved_at = [None; 2];

@@ -189,8 +189,6 @@ pub struct TaskQueue {
     candidates: Vec<u32>,
     /// Workers that are held for a task. Not durable.
     holds: Vec<Hold>,
-    /// One of them was let go for another, and may have other tasks.
-    has_moved_hold: bool,
     stats: TaskQueueStats,
     latencies: TaskLatencies,
     /// When a queue went on from its journal.
@@ -221,7 +219,6 @@ impl TaskQueue {
             first_asked: 0,
             candidates: Vec::new(),
             holds: Vec::new(),
-            has_moved_hold: false,
             stats: TaskQueueStats::default(),
             latencies: TaskLatencies::default(),
             started_at: Nanos::ZERO,

@@ -126,7 +126,7 @@ impl Replica for TaskReplay {
         let record = TaskRecord::of(record).ok_or(foreign)?;
         let record = record.map_err(ReplayError::Task)?;
         if let TaskRecord::JobOpened { job, .. } = record {
-            // Gaps take memory too; but who has opened more jobs than may be now keeps them.
+            // Gaps take memory too. Only numbers without any may be more than there may be now.
             let max = self.config.jobs_max.max(self.book.jobs.next_id().0 as usize + 1);
             if job.0 as usize >= max {
                 return Err(ReplayError::Task("a job with a larger number than there may be"));

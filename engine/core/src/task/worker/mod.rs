@@ -180,12 +180,10 @@ impl TaskWorker {
     /// over, and nobody overtakes them: their time comes when the queue is there again.
     fn pick(&mut self) -> Option<u32> {
         let (now, sessions) = (self.now, &self.sessions);
-        let is_only_one = sessions.len() == 1;
-        if is_only_one && !sessions[0].may_start(now) {
+        if !sessions.iter().any(|session| session.may_start(now)) {
             return None;
         }
-        let may_start =
-            |lease: &Lease| is_only_one || sessions[usize::from(lease.task.shard())].may_start(now);
+        let may_start = |lease: &Lease| sessions[usize::from(lease.task.shard())].may_start(now);
         let mut passed = 0;
         let mut found = None;
         for at in self.runs.waiting() {
@@ -229,16 +227,20 @@ impl TaskWorker {
         own.into_iter().flatten().chain(beats).min()
     }
 
+    /// Since when it drains, if nothing runs any more.
+    fn drained_since(&self) -> Option<Nanos> {
+        self.draining_since.filter(|_| self.runs.running() == 0)
+    }
+
     /// When a worker that has nothing else to do stops waiting for one more of its queues.
     fn give_up_at(&self) -> Option<Nanos> {
-        let draining_since = self.draining_since.filter(|_| self.runs.running() == 0)?;
+        let draining_since = self.drained_since()?;
         self.sessions.iter().filter_map(|session| session.give_up_at(draining_since)).min()
     }
 
     /// Stops waiting for the queues for which it is time to. Returns for how many.
     fn give_up(&mut self, now: Nanos) -> usize {
-        let running = self.runs.running();
-        let Some(since) = self.draining_since.filter(|_| running == 0) else { return 0 };
+        let Some(since) = self.drained_since() else { return 0 };
         let mut given_up = 0;
         for session in &mut self.sessions {
             if session.give_up_at(since).is_some_and(|at| at <= now) {
@@ -253,9 +255,7 @@ impl TaskWorker {
     /// everything and gives it nothing more, or cannot be reached.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.draining_since.is_some()
-            && self.runs.running() == 0
-            && self.sessions.iter().all(Session::is_settled)
+        self.drained_since().is_some() && self.sessions.iter().all(Session::is_settled)
     }
 
     /// Whether a worker that drains need not wait for a queue, unless something runs: it has

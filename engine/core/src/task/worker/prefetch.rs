@@ -1,7 +1,8 @@
 //! How many leases should wait at a worker: so many that it has work while it asks for more, and
 //! no more, for a lease that waits here cannot run elsewhere.
 //!
-//! Several queues share that number. Each may let at least one lease wait, whatever the number is:
+//! Several queues share that number. Each may let at least one lease wait, however small the number
+//! is, unless the worker drains or its machine is short of something:
 //! what starts next is told here alone, among leases of all queues by their priority, so a queue
 //! that has none here while others fill every slot that gets free would never get its turn.
 

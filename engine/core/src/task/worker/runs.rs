@@ -202,12 +202,22 @@ impl Runs {
         self.occupied_by.clear();
         if count > 1 {
             self.occupied_by.resize(count, Occupancy::default());
-            for run in self.slots.iter().filter(|run| run.phase == Phase::Running) {
-                occupy(&mut self.occupied, &run.lease);
-                if let Some(own) = self.occupied_by.get_mut(queue_of(&run.lease)) {
-                    occupy(own, &run.lease);
-                }
+            for at in self.running_slots() {
+                self.note(at, occupy);
             }
+        }
+    }
+
+    /// Notes a change of what the tasks of a queue take that run, where there are several queues.
+    #[inline]
+    fn note(&mut self, at: u32, change: fn(&mut Occupancy, &Lease)) {
+        if self.occupied_by.is_empty() {
+            return;
+        }
+        let lease = &self.slots[at as usize].lease;
+        change(&mut self.occupied, lease);
+        if let Some(own) = self.occupied_by.get_mut(queue_of(lease)) {
+            change(own, lease);
         }
     }
 
@@ -333,14 +343,9 @@ impl Runs {
     pub(super) fn begin(&mut self, at: u32, now: Nanos, order: u64) {
         self.dequeue(at);
         self.running += 1;
-        let run = &mut self.slots[at as usize];
+        let run = self.get_mut(at);
         (run.phase, run.started, run.order) = (Phase::Running, now, order);
-        if !self.occupied_by.is_empty() {
-            occupy(&mut self.occupied, &run.lease);
-            if let Some(own) = self.occupied_by.get_mut(queue_of(&run.lease)) {
-                occupy(own, &run.lease);
-            }
-        }
+        self.note(at, occupy);
     }
 
     /// Forgets one that waited.
@@ -351,15 +356,9 @@ impl Runs {
 
     /// Forgets one that ran.
     pub(super) fn remove_running(&mut self, at: u32) {
-        let run = &self.slots[at as usize];
-        debug_assert!(run.phase == Phase::Running, "only what runs ends");
+        debug_assert!(self.get(at).phase == Phase::Running, "only what runs ends");
         self.running -= 1;
-        if !self.occupied_by.is_empty() {
-            vacate(&mut self.occupied, &run.lease);
-            if let Some(own) = self.occupied_by.get_mut(queue_of(&run.lease)) {
-                vacate(own, &run.lease);
-            }
-        }
+        self.note(at, vacate);
         self.free_slot(at);
     }
 

@@ -131,22 +131,6 @@ fn orders_count_what_they_change_and_jobs_show_it() {
 }
 
 #[test]
-fn whoever_has_seen_enough_gets_a_report_of_what_was_sent() {
-    let server = serve(TaskServerConfig::default());
-    let mut client = client(&remote(&server));
-    let job = client.open_job("endless").expect("a job");
-    let report = client.submit(job, (0..).map(task), |report| match report.added {
-        0 => ControlFlow::Continue(()),
-        _ => ControlFlow::Break(()),
-    });
-    let report = report.expect("an answer");
-    let jobs = client.jobs().expect("an answer");
-    assert!(report.added > 0);
-    assert_eq!(jobs[0].counts.total(), report.added);
-    server.stop().expect("an orderly stop");
-}
-
-#[test]
 fn what_finds_no_room_is_tried_again_and_then_said() {
     let server = serve(TaskServerConfig { memory_max: 1 << 20, ..TaskServerConfig::default() });
     let patience = Duration::from_millis(200);
