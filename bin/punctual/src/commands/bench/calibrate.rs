@@ -28,9 +28,9 @@ const TIMED: u64 = 200_000;
   punctual bench calibrate --out service.toml --procedures *.json
 
 What comes out is for bench WORKLOAD --engine sim --service FILE. Each file is the --json of a run
-of bench micro in a closed loop. The runs should differ in what costs: operations, messages in a frame,
-shards, transactions in flight; perf/scripts/calibrate.sh makes a good choice of them. The table
-says how far the simulation of each is from what was measured.")]
+of bench micro in a closed loop. The runs should differ in what costs: operations, messages in a
+frame, shards, transactions in flight; perf/scripts/calibrate.sh makes a good choice of them. The
+table says how far the simulation of each is from what was measured.")]
 pub(crate) struct CalibrateArgs {
     /// Where the fitted model goes; nothing is overwritten
     #[arg(long, value_name = "FILE")]

@@ -2,9 +2,9 @@
 //! no more, for a lease that waits here cannot run elsewhere.
 //!
 //! Several queues share that number. Each may let at least one lease wait, however small the number
-//! is, unless the worker drains or its machine is short of something:
-//! what starts next is told here alone, among leases of all queues by their priority, so a queue
-//! that has none here while others fill every slot that gets free would never get its turn.
+//! is, unless the worker drains or its machine is short of something: what starts next is told here
+//! alone, among leases of all queues by their priority, so a queue that has none here while others
+//! fill every slot that gets free would never get its turn.
 
 /// Most leases that wait at a worker by its own wish.
 pub const PREFETCH_MAX: u32 = 4096;

@@ -5,8 +5,8 @@ use punctual_wire::task::{Attempt, Captured, EndKind, OUTPUT_BYTES_MAX, TaskEnd,
 use std::time::Duration;
 
 /// How many leases may wait at the worker beyond those that run. Several queues share that number,
-/// but one lease of each may wait even with [`Prefetch::Off`]. None waits while the worker drains or
-/// its machine is short of something.
+/// but one lease of each may wait even with [`Prefetch::Off`]. None waits while the worker drains
+/// or its machine is short of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefetch {
     /// None: a slot that gets free is idle until the queue has heard of it.
